@@ -1,0 +1,43 @@
+"""Base classes of the two kinds of configuration a stage takes.
+
+`Params` change the output and are part of an artifact's version; `Runtime` only changes how the work is done
+(cores, world size, memory) and is recorded, not hashed. Both refuse unknown keys, and Prefect renders their field
+descriptions as the form of a deployment: write units and sources there.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Params(BaseModel):
+    """Every value that changes what a stage writes. Subclass it beside the stage."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SparkRuntime(BaseModel):
+    """How Spark is reached and how much it may take."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    master: str | None = Field(None, description="Spark master URL; empty means local[cores] on this machine.")
+    driver_memory: str = Field("2g", description="Heap of the driver JVM; in local mode, of all of Spark.")
+    local_dirs: str | None = Field(None, description="Folder for shuffle files; empty means inside the store.")
+
+
+class Runtime(BaseModel):
+    """How the work is done. Never changes a data stage's bytes; training is bit-equal at the same `world_size`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cores: int | None = Field(None, ge=1, description="Cores to use; empty means all that this process may use.")
+    spark: SparkRuntime = Field(default_factory=SparkRuntime)
+    world_size: int | None = Field(None, ge=1, description="Training processes (ranks); empty means `cores`.")
+    threads_per_rank: int = Field(1, ge=1, description="Intra-op threads of each training process.")
+    micro_batch_size: int | None = Field(
+        None, ge=1, description="Sequences a rank holds at once; empty means the whole of its share of the batch."
+    )
+    zero_stage: Literal[0, 1, 2, 3] = Field(1, description="DeepSpeed ZeRO stage.")
+    launcher: Literal["torchrun", "deepspeed"] = Field("torchrun", description="What starts the ranks.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Verbosity of the log.")
