@@ -1,0 +1,165 @@
+"""The shape of the network, checked when it is written down, and what that shape costs.
+
+One `ModelConfig` says everything the forward pass depends on. It translates both ways to the `config.json` of
+Hugging Face's Llama (or Qwen3, which is Llama with QK-norm), and refuses in one line what would not be the same maths.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+DEFAULT_INIT_STD = 0.02  # Radford et al. 2019 (GPT-2) and every Llama since.
+
+# Keys of a config.json that change the maths, with the only values this network has. A key that is missing has the
+# value given here in transformers' LlamaConfig and Qwen3Config.
+_FIXED_HF_VALUES: dict[str, Any] = {
+    "hidden_act": "silu",
+    "attention_bias": False,
+    "mlp_bias": False,
+    "attention_dropout": 0.0,
+    "use_sliding_window": False,
+}
+_LLAMA_ROPE_THETA = 10_000.0  # What transformers assumes when a config.json names no theta.
+# transformers' defaults of the sizes that a config.json may leave out, by model type.
+_HF_DEFAULTS: dict[str, dict[str, Any]] = {
+    "llama": {"max_position_embeddings": 2048, "head_dim": None},
+    "qwen3": {"max_position_embeddings": 32768, "head_dim": 128},
+}
+_ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+
+
+class ModelConfig(BaseModel):
+    """A decoder-only transformer of the Llama family (Touvron et al. 2023; Grattafiori et al. 2024, section 3.2).
+
+    Raises pydantic's `ValidationError` (a `ValueError`) for an unknown field or sizes that do not fit each other.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    vocab_size: int = Field(ge=1, description="Rows of the embedding, special tokens included.")
+    hidden_size: int = Field(ge=1, description="Width of the residual stream.")
+    n_layers: int = Field(ge=1, description="Transformer blocks.")
+    n_heads: int = Field(ge=1, description="Query heads.")
+    n_kv_heads: int = Field(ge=1, description="Key and value heads; fewer than n_heads is grouped-query attention.")
+    intermediate_size: int = Field(ge=1, description="Width of the SwiGLU feed-forward layer.")
+    max_seq_len: int = Field(ge=1, description="Longest sequence in tokens; positions beyond it are refused.")
+    head_dim: int | None = Field(None, ge=2, description="Width of a head; empty means hidden_size / n_heads.")
+    rope_theta: float = Field(_LLAMA_ROPE_THETA, gt=0, description="Base of the rotary wavelengths (RoFormer, 3.2.2).")
+    norm_eps: float = Field(1e-5, gt=0, description="Epsilon under the root of RMSNorm.")
+    tie_embeddings: bool = Field(False, description="Use the embedding matrix as the output head.")
+    qk_norm: bool = Field(False, description="RMSNorm on each query and key head (Dehghani et al. 2023); Qwen3's.")
+    init_std: float = Field(DEFAULT_INIT_STD, gt=0, description="Standard deviation of initial weights.")
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        if self.head_dim is None and self.hidden_size % self.n_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of n_heads {self.n_heads}: change one, or set head_dim"
+            )
+        if self.n_heads % self.n_kv_heads:
+            raise ValueError(f"n_heads {self.n_heads} is not a multiple of n_kv_heads {self.n_kv_heads}")
+        if self.head_size % 2:
+            raise ValueError(f"a head is {self.head_size} wide, but rotary embeddings rotate pairs: make it even")
+        return self
+
+    @property
+    def head_size(self) -> int:
+        """Width of one attention head."""
+        return self.head_dim or self.hidden_size // self.n_heads
+
+    @property
+    def n_params(self) -> int:
+        """All trainable parameters; a tied head counts once."""
+        norms = (2 * self.n_layers + 1) * self.hidden_size + (2 * self.n_layers * self.head_size if self.qk_norm else 0)
+        lookup = 0 if self.tie_embeddings else self.vocab_size * self.hidden_size
+        return self.n_matmul_params + lookup + norms
+
+    @property
+    def n_matmul_params(self) -> int:
+        """Parameters that take part in a matrix multiplication: the blocks' and the head's, not the embedding lookup."""
+        attention = 2 * self.hidden_size * (self.n_heads + self.n_kv_heads) * self.head_size
+        feed_forward = 3 * self.hidden_size * self.intermediate_size
+        return self.n_layers * (attention + feed_forward) + self.vocab_size * self.hidden_size
+
+    def flops_per_token(self, seq_len: int | None = None) -> float:
+        """Training FLOPs (forward and backward) a token at `seq_len` (default: max_seq_len).
+
+        6 N + 12 L H Q T of PaLM (Chowdhery et al. 2022, appendix B): N the matmul parameters, L layers, H heads of
+        width Q, T the sequence length; the causal mask is not discounted.
+        """
+        length = self.max_seq_len if seq_len is None else seq_len
+        return 6.0 * self.n_matmul_params + 12.0 * self.n_layers * self.n_heads * self.head_size * length
+
+    def to_hf(self) -> dict[str, Any]:
+        """The content of `config.json` for `AutoModelForCausalLM`: Llama, or Qwen3 where `qk_norm` is set."""
+        model_type = "qwen3" if self.qk_norm else "llama"
+        return {
+            "architectures": [_ARCHITECTURES[model_type]],
+            "model_type": model_type,
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "num_hidden_layers": self.n_layers,
+            "num_attention_heads": self.n_heads,
+            "num_key_value_heads": self.n_kv_heads,
+            "head_dim": self.head_size,
+            "intermediate_size": self.intermediate_size,
+            "max_position_embeddings": self.max_seq_len,
+            # transformers 5 reads rope_parameters; vLLM, llama.cpp and transformers 4 read rope_theta.
+            "rope_parameters": {"rope_type": "default", "rope_theta": self.rope_theta},
+            "rope_theta": self.rope_theta,
+            "rms_norm_eps": self.norm_eps,
+            "tie_word_embeddings": self.tie_embeddings,
+            "initializer_range": self.init_std,
+            "hidden_act": "silu",
+            "attention_bias": False,
+            "attention_dropout": 0.0,
+            **({"use_sliding_window": False} if self.qk_norm else {"mlp_bias": False}),
+        }
+
+    @classmethod
+    def from_hf(cls, config: Mapping[str, Any]) -> Self:
+        """Read a `config.json`. Raises `ValueError` naming the key for whatever this network would compute differently."""
+        model_type = config.get("model_type")
+        if model_type not in _ARCHITECTURES:
+            raise ValueError(f"model_type {model_type!r} is not supported: only llama and qwen3 are the same maths")
+        architectures = config.get("architectures") or [_ARCHITECTURES[model_type]]
+        if list(architectures) != [_ARCHITECTURES[model_type]]:
+            raise ValueError(f"architectures {architectures!r} is not a causal language model of type {model_type}")
+        for key, value in _FIXED_HF_VALUES.items():
+            if config.get(key, value) != value:
+                raise ValueError(f"{key} = {config[key]!r} is not supported: only {value!r} is the same maths")
+        sizes = {**_HF_DEFAULTS[model_type], **config}
+        try:
+            return cls(
+                vocab_size=sizes["vocab_size"],
+                hidden_size=sizes["hidden_size"],
+                n_layers=sizes["num_hidden_layers"],
+                n_heads=sizes["num_attention_heads"],
+                n_kv_heads=sizes.get("num_key_value_heads") or sizes["num_attention_heads"],
+                intermediate_size=sizes["intermediate_size"],
+                max_seq_len=sizes["max_position_embeddings"],
+                head_dim=sizes["head_dim"],
+                rope_theta=_rope_theta(config),
+                norm_eps=sizes.get("rms_norm_eps", 1e-6),
+                tie_embeddings=sizes.get("tie_word_embeddings", False),
+                qk_norm=model_type == "qwen3",
+                init_std=sizes.get("initializer_range", DEFAULT_INIT_STD),
+            )
+        except KeyError as missing:
+            raise ValueError(f"config.json lacks {missing.args[0]!r}") from None
+
+
+def _rope_theta(config: Mapping[str, Any]) -> float:
+    """Theta from transformers 5's `rope_parameters` or the older `rope_theta` + `rope_scaling`."""
+    parameters = config.get("rope_parameters") or {}
+    scaling = config.get("rope_scaling") or {}
+    for source in (parameters, scaling):
+        rope_type = source.get("rope_type", source.get("type", "default"))
+        if rope_type != "default":
+            raise ValueError(
+                f"RoPE scaling {rope_type!r} is not supported: only plain rotary embeddings are the same maths"
+            )
+        if source.get("partial_rotary_factor", 1.0) != 1.0:
+            raise ValueError("partial_rotary_factor other than 1 is not supported: this network rotates whole heads")
+    return float(parameters.get("rope_theta", config.get("rope_theta", _LLAMA_ROPE_THETA)))

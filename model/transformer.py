@@ -1,0 +1,258 @@
+"""The network: a decoder-only transformer of the Llama family, written for speed on CPUs and exactness against Llama.
+
+    tokens [B, T] -> embedding -> n_layers x (RMSNorm -> attention -> +, RMSNorm -> SwiGLU -> +) -> RMSNorm -> hidden [B, T, H]
+
+Parameter names and maths are those of Hugging Face's `LlamaForCausalLM` (`Qwen3ForCausalLM` with QK-norm), so a state dict
+is an export. Everything that costs runs through `forward`, the loss included: DeepSpeed's engine hooks that one call.
+"""
+
+import math
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.config import ModelConfig
+from model.losses import IGNORE_INDEX, linear_cross_entropy, linear_nll
+
+
+class Cache(Protocol):
+    """What attention needs of a KV cache (see `model.generate.KVCache`)."""
+
+    def update(self, layer: int, keys: Tensor, values: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Store keys and values [B, n_kv_heads, T, D] at `positions` [B, T]; return all [B, n_kv_heads, S, D], slot = position."""
+        ...
+
+    def mask(self, positions: Tensor) -> Tensor:
+        """Bool [B, 1, T, S]: slots that a query at each position may see."""
+        ...
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean(x^2) + eps) * weight, in fp32 inside (Zhang & Sennrich 2019)."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(_compute_dtype(x))
+
+
+class Attention(nn.Module):
+    """Causal grouped-query self-attention with rotary positions (Ainslie et al. 2023; Su et al. 2021)."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.n_heads, self.n_kv_heads, self.head_size = config.n_heads, config.n_kv_heads, config.head_size
+        self.q_proj = nn.Linear(config.hidden_size, self.n_heads * self.head_size, bias=False)
+        self.k_proj = nn.Linear(config.hidden_size, self.n_kv_heads * self.head_size, bias=False)
+        self.v_proj = nn.Linear(config.hidden_size, self.n_kv_heads * self.head_size, bias=False)
+        self.o_proj = nn.Linear(self.n_heads * self.head_size, config.hidden_size, bias=False)
+        if config.qk_norm:
+            self.q_norm = RMSNorm(self.head_size, config.norm_eps)
+            self.k_norm = RMSNorm(self.head_size, config.norm_eps)
+        self.qk_norm = config.qk_norm
+
+    def forward(
+        self,
+        x: Tensor,
+        rope: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        positions: Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        batch, length, _ = x.shape
+        q = self.q_proj(x).view(batch, length, self.n_heads, self.head_size)
+        k = self.k_proj(x).view(batch, length, self.n_kv_heads, self.head_size)
+        v = self.v_proj(x).view(batch, length, self.n_kv_heads, self.head_size).transpose(1, 2)
+        if self.qk_norm:
+            q, k = self.q_norm(q), self.k_norm(k)
+        q = rotate(q, *rope).transpose(1, 2)
+        k = rotate(k, *rope).transpose(1, 2)
+        if cache is not None:
+            assert positions is not None
+            k, v = cache.update(self.layer, k, v, positions)
+        y = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=self.n_heads != self.n_kv_heads
+        )
+        return self.o_proj(y.transpose(1, 2).reshape(batch, length, -1))
+
+
+class FeedForward(nn.Module):
+    """SwiGLU: down(silu(gate(x)) * up(x)) (Shazeer 2020)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Block(nn.Module):
+    """One pre-norm layer: attention, then feed-forward, each added to the residual stream."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.hidden_size, config.norm_eps)
+        self.self_attn = Attention(config, layer)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.norm_eps)
+        self.mlp = FeedForward(config)
+
+    def forward(
+        self,
+        x: Tensor,
+        rope: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        positions: Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), rope, mask, positions, cache)
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class Decoder(nn.Module):
+    """The stack under the name `model`, as Hugging Face nests it."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
+        self.norm = RMSNorm(config.hidden_size, config.norm_eps)
+
+
+class Head(nn.Linear):
+    """The output projection. Losses go through its `forward`, so that ZeRO-3 has gathered the weight when it is read."""
+
+    def forward(self, hidden: Tensor, labels: Tensor | None = None, reduction: str = "logits") -> Tensor:
+        if labels is None:
+            return F.linear(hidden, self.weight).float()
+        if reduction == "sum":
+            return linear_cross_entropy(hidden, self.weight, labels)
+        return linear_nll(hidden, self.weight, labels)
+
+
+class Transformer(nn.Module):
+    """A Llama-shaped language model. Weights are drawn from `seed` alone, whatever the global generator's state."""
+
+    def __init__(self, config: ModelConfig, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.model = Decoder(config)
+        self.lm_head = Head(config.hidden_size, config.vocab_size, bias=False)
+        if config.tie_embeddings:
+            self.lm_head.weight = self.model.embed_tokens.weight
+        # Not a buffer: `module.bfloat16()` would round the angles, and a state dict is to hold parameters only.
+        self._rope: tuple[Tensor, Tensor] | None = None
+        self.reset_parameters(torch.Generator().manual_seed(seed))
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """N(0, init_std) everywhere, the two projections into the residual stream / sqrt(2 n_layers) (GPT-2, section 2.3)."""
+        residual_std = self.config.init_std / math.sqrt(2 * self.config.n_layers)
+        for name, parameter in self.named_parameters():
+            if parameter.ndim < 2:
+                nn.init.ones_(parameter)
+            else:
+                std = residual_std if name.endswith(("o_proj.weight", "down_proj.weight")) else self.config.init_std
+                nn.init.normal_(parameter, std=std, generator=generator)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        positions: Tensor | None = None,
+        document_ids: Tensor | None = None,
+        cache: Cache | None = None,
+        labels: Tensor | None = None,
+        reduction: str = "sum",
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Hidden states after the last norm, or, with `labels`, the loss.
+
+        tokens [B, T] int64; positions [B, T], default 0..T-1 in each row (RoPE is relative: restarting them at a
+        document's start changes nothing); document_ids [B, T]: attention stays inside runs of equal ids.
+        labels [B, T]: the token to predict at each position, already shifted, `IGNORE_INDEX` (-100) where none.
+
+        Returns hidden [B, T, H]; with labels and reduction "sum": (summed nll in nats, fp32 scalar; number of labels,
+        int64 scalar); with reduction "none": nll [B, T] fp32, 0 where ignored.
+        Raises `ValueError` when T exceeds `max_seq_len`.
+        """
+        length = tokens.shape[1]
+        if length > self.config.max_seq_len:
+            raise ValueError(f"a sequence of {length} tokens exceeds max_seq_len {self.config.max_seq_len}")
+        mask = None
+        if cache is not None:
+            assert positions is not None
+            mask = cache.mask(positions)
+        elif document_ids is not None:
+            mask = document_mask(document_ids)
+        x = self.model.embed_tokens(tokens)
+        rope = self.rope(positions, length, x.device)
+        for block in self.model.layers:
+            x = block(x, rope, mask, positions, cache)
+        hidden = self.model.norm(x)
+        if labels is None:
+            return hidden
+        if reduction == "sum":
+            return self.lm_head(hidden, labels, "sum"), (labels != IGNORE_INDEX).sum()
+        return self.lm_head(hidden, labels, "none")
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """fp32 logits [..., V] of hidden states [..., H]."""
+        return self.lm_head(hidden)
+
+    def loss(
+        self,
+        tokens: Tensor,
+        labels: Tensor,
+        loss_mask: Tensor | None = None,
+        positions: Tensor | None = None,
+        document_ids: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """(summed nll in nats, number of labels); `loss_mask` [B, T] bool or 0/1: labels to count, besides -100."""
+        if loss_mask is not None:
+            labels = labels.masked_fill(~loss_mask.bool(), IGNORE_INDEX)
+        result = self(tokens, positions, document_ids, labels=labels, reduction="sum")
+        assert isinstance(result, tuple)
+        return result
+
+    def rope(self, positions: Tensor | None, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """cos and sin, fp32, broadcastable to [B, T, heads, D/2] at `positions` or at 0..length-1."""
+        if self._rope is None or self._rope[0].device != device:
+            cos, sin = rope_table(self.config.head_size, self.config.max_seq_len, self.config.rope_theta)
+            self._rope = cos.to(device), sin.to(device)
+        cos, sin = self._rope
+        if positions is None:
+            return cos[None, :length, None], sin[None, :length, None]
+        return cos[positions].unsqueeze(2), sin[positions].unsqueeze(2)
+
+
+def rope_table(head_size: int, max_seq_len: int, theta: float) -> tuple[Tensor, Tensor]:
+    """cos and sin [max_seq_len, head_size / 2], fp32, of position * theta^(-2i / head_size) (RoFormer, equation 15)."""
+    inverse_wavelength = 1.0 / (theta ** (torch.arange(0, head_size, 2, dtype=torch.float) / head_size))
+    angles = torch.arange(max_seq_len, dtype=torch.float)[:, None] * inverse_wavelength
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate pairs (i, i + D/2) of x [B, T, heads, D] (Hugging Face's half-split convention)."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
+
+
+def document_mask(document_ids: Tensor) -> Tensor:
+    """Bool [B, 1, T, T]: query t sees key s when s <= t and both are of one document. document_ids [B, T]."""
+    length = document_ids.shape[1]
+    same = document_ids[:, :, None] == document_ids[:, None, :]
+    return (same & same.new_ones(length, length).tril()).unsqueeze(1)
+
+
+def _compute_dtype(x: Tensor) -> torch.dtype:
+    """The type matrix multiplications run in: autocast's where it is on, else that of x."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
