@@ -1,0 +1,98 @@
+"""Exact form: did the model answer the way it was taught to?
+
+An answer has exact form when all four hold:
+
+- it *ended*: the model itself closed its turn (`<|im_end|>`; for a plain prompt, the line's end) before the limit;
+- it is *one sentence*: one line that begins with a letter, a digit, or an opening quote, bracket or backtick, ends
+  with a full stop, question or exclamation mark (closing quotes and brackets may follow), and holds no other end
+  of a sentence inside;
+- it does *not repeat* itself: no word three times in a row and no four words twice;
+- it is *clean*: no control or replacement character, no text that looks like a chat marker.
+
+The measure looks at the form alone; whether the answer is right is what ROUGE-L estimates. The reference answers go
+through the same test, so that the score a perfect pupil would get is known.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+_OPENERS = "\"'`([{<“‘«¿¡*_"
+_CLOSERS = "\"'`)]}>”’»*_"
+_LATIN_END = ".!?…"
+_OTHER_END = "。！？।۔؟"
+# Full stops that end no sentence, though a capital may follow. Lower case, without the final stop.
+_ABBREVIATIONS = frozenset(
+    "e.g i.e etc cf vs al fig eq sec no nos vol pp mr mrs ms dr prof st inc ltd jr sr approx resp ref refs u.s".split()
+)
+_INNER_END = re.compile(
+    rf"(\S*?)([{re.escape(_LATIN_END)}]+)[{re.escape(_CLOSERS)}]*\s+(?=[{re.escape(_OPENERS)}]*(\S))"
+)
+_CHAT_MARKER = re.compile(r"<\|[a-z_]+\|>")
+_REPEATED_WORDS = 4
+_WORD_RUN = 3
+
+
+@dataclass(frozen=True)
+class Form:
+    """The four conditions, each by itself, so that a report can say which one fails."""
+
+    ended: bool
+    one_sentence: bool
+    no_repetition: bool
+    clean: bool
+
+    @property
+    def exact(self) -> bool:
+        """All of them."""
+        return self.ended and self.one_sentence and self.no_repetition and self.clean
+
+
+def form(answer: str, ended: bool) -> Form:
+    """Judge `answer` (without its end-of-turn token); `ended` says whether the model closed the turn itself."""
+    return Form(ended, is_one_sentence(answer), not repeats_itself(answer), is_clean(answer))
+
+
+def is_one_sentence(text: str) -> bool:
+    """Whether `text` is one sentence on one line, as defined above."""
+    text = text.strip()
+    if not text or "\n" in text or "\r" in text:
+        return False
+    if not (text[0].isalnum() or text[0] in _OPENERS) or not any(character.isalpha() for character in text):
+        return False
+    body = text.rstrip(_CLOSERS)
+    if not body or body[-1] not in _LATIN_END + _OTHER_END:
+        return False
+    inner = body.rstrip(_LATIN_END + _OTHER_END)
+    return not any(mark in inner for mark in _OTHER_END) and not _ends_inside(text)
+
+
+def _ends_inside(text: str) -> bool:
+    """Whether a sentence ends before the last one: a mark, a space, and a capital letter or a digit after it."""
+    for match in _INNER_END.finditer(text):
+        word, marks, following = match.groups()
+        if following.islower():
+            continue
+        word = word.lstrip(_OPENERS).lower()
+        is_initial = len(word) == 1 and word.isalpha()
+        if marks == "." and (word in _ABBREVIATIONS or is_initial):
+            continue
+        return True
+    return False
+
+
+def repeats_itself(text: str) -> bool:
+    """Whether a word stands three times in a row or four successive words occur twice (letter case ignored)."""
+    tokens = text.lower().split()
+    for i in range(len(tokens) - _WORD_RUN + 1):
+        if len(set(tokens[i : i + _WORD_RUN])) == 1:
+            return True
+    grams = [tuple(tokens[i : i + _REPEATED_WORDS]) for i in range(len(tokens) - _REPEATED_WORDS + 1)]
+    return len(set(grams)) < len(grams)
+
+
+def is_clean(text: str) -> bool:
+    """Whether `text` is free of control and replacement characters and of text that looks like a chat marker."""
+    if _CHAT_MARKER.search(text):
+        return False
+    return not any(c == "\ufffd" or (unicodedata.category(c) == "Cc" and c not in "\n\r\t") for c in text)
