@@ -22,8 +22,8 @@ _CLOSERS = "\"'`)]}>”’»*_"
 _LATIN_END = ".!?…"
 _OTHER_END = "。！？।۔؟"
 # Full stops that end no sentence, though a capital may follow. Lower case, without the final stop.
-_ABBREVIATIONS = frozenset(
-    "e.g i.e etc cf vs al fig eq sec no nos vol pp mr mrs ms dr prof st inc ltd jr sr approx resp ref refs u.s".split()
+_ABBREVIATION = re.compile(
+    r"e\.g|i\.e|u\.s|etc|cf|vs|al|fig|eq|sec|nos?|vol|pp|mrs?|ms|dr|prof|st|inc|ltd|jr|sr|approx|resp|refs?"
 )
 _INNER_END = re.compile(
     rf"(\S*?)([{re.escape(_LATIN_END)}]+)[{re.escape(_CLOSERS)}]*\s+(?=[{re.escape(_OPENERS)}]*(\S))"
@@ -75,7 +75,7 @@ def _ends_inside(text: str) -> bool:
             continue
         word = word.lstrip(_OPENERS).lower()
         is_initial = len(word) == 1 and word.isalpha()
-        if marks == "." and (word in _ABBREVIATIONS or is_initial):
+        if marks == "." and (_ABBREVIATION.fullmatch(word) or is_initial):
             continue
         return True
     return False
