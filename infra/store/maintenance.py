@@ -1,0 +1,121 @@
+"""Looking after a store: verify, diff, lineage downwards, garbage collection."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from infra.canonical import digest, file_sha256
+from infra.store.artifact import Artifact
+from infra.store.lock import is_held
+from infra.store.manifest import Manifest
+from infra.store.store import Store
+
+
+def verify(artifact: Artifact, deep: bool = False) -> list[str]:
+    """What is wrong with an artifact, one line each; nothing when it is whole.
+
+    Args:
+        deep: read every byte and compare sha256, not only sizes.
+    """
+    manifest = artifact.manifest
+    problems = []
+    if digest(manifest.key) != manifest.version:
+        problems.append(f"{artifact.ref}: its key does not give its version; the manifest was edited")
+    listed = set()
+    for entry in manifest.files:
+        path = artifact.path / "data" / entry.path
+        listed.add(path)
+        if not path.is_file():
+            problems.append(f"{artifact.ref}: {entry.path} is missing")
+        elif path.stat().st_size != entry.bytes:
+            problems.append(f"{artifact.ref}: {entry.path} has {path.stat().st_size} bytes, not {entry.bytes}")
+        elif deep and file_sha256(path) != entry.sha256:
+            problems.append(f"{artifact.ref}: {entry.path} has other bytes than when it was committed")
+    for path in sorted((artifact.path / "data").rglob("*")):
+        if path.is_file() and path not in listed:
+            problems.append(f"{artifact.ref}: {path.relative_to(artifact.path / 'data')} is not in the manifest")
+    for ref in manifest.parent_refs():
+        stage, _, version = ref.partition("/")
+        if not artifact.store.exists(stage, version):
+            problems.append(f"{artifact.ref}: its parent {ref} is gone")
+    return problems
+
+
+def children(store: Store, ref: str) -> list[Manifest]:
+    """Artifacts made directly from `ref`."""
+    return [manifest for manifest in store.manifests() if ref in manifest.parent_refs()]
+
+
+def diff(one: Manifest, two: Manifest) -> Iterator[tuple[str, Any, Any]]:
+    """Where two artifacts differ in what made them and in what they hold: (place, in one, in two)."""
+    places = ("stage", "key", "code", "environment", "runtime", "counts", "metrics", "tables")
+    left, right = one.model_dump(mode="json", by_alias=True), two.model_dump(mode="json", by_alias=True)
+    for place in places:
+        yield from _diff(place, left[place], right[place])
+    before = {entry.path: entry.sha256 for entry in one.files}
+    after = {entry.path: entry.sha256 for entry in two.files}
+    for path in sorted({*before, *after}):
+        if before.get(path) != after.get(path):
+            yield f"files.{path}", before.get(path), after.get(path)
+
+
+def _diff(place: str, left: Any, right: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(left, dict) and isinstance(right, dict):
+        for name in sorted({*left, *right}):
+            yield from _diff(f"{place}.{name}", left.get(name), right.get(name))
+    elif left != right:
+        yield place, left, right
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """What a collection would remove."""
+
+    refs: list[str]
+    staging: list[str]
+    trash: int
+    bytes: int
+
+
+def find_garbage(store: Store, keep: int) -> Garbage:
+    """Artifacts that nothing needs: not tagged, not among the `keep` latest of their stage, nor an ancestor of those.
+
+    Work in progress of dead runs goes too when its version was committed meanwhile; other staging folders stay, since
+    the next run continues them.
+    """
+    roots = {f"{stage}/{version}" for stage, _, version in store.tags()}
+    for stage in store.stages():
+        manifests = list(store.manifests(stage))
+        roots.update(manifest.ref for manifest in manifests[max(0, len(manifests) - keep) :])
+    needed: set[str] = set()
+    todo = [ref for ref in roots if store.exists(*ref.split("/"))]
+    while todo:
+        ref = todo.pop()
+        if ref in needed:
+            continue
+        needed.add(ref)
+        parents = store.manifest(*ref.split("/")).parent_refs()
+        todo.extend(parent for parent in parents if store.exists(*parent.split("/")))
+    garbage = [manifest for manifest in store.manifests() if manifest.ref not in needed]
+    held = [m for m in garbage if is_held(store.lock_path(m.stage, m.version))]
+    refs = sorted(m.ref for m in garbage if m not in held)
+    staging = [
+        f"{folder.parent.name}/{folder.name}"
+        for folder in sorted((store.root / ".staging").glob("*/*"))
+        if store.exists(folder.parent.name, folder.name.removesuffix(".refresh"))
+        and not is_held(store.lock_path(folder.parent.name, folder.name.removesuffix(".refresh")))
+    ]
+    trash = len(list(store.trash.iterdir())) if store.trash.is_dir() else 0
+    size = sum(entry.bytes for manifest in garbage for entry in manifest.files)
+    return Garbage(refs, staging, trash, size)
+
+
+def collect_garbage(store: Store, garbage: Garbage) -> None:
+    """Remove what `find_garbage` found: each artifact leaves the store by one rename, then its bytes go."""
+    for ref in garbage.refs:
+        store.to_trash(store.artifact_path(*ref.split("/")))
+    for name in garbage.staging:
+        shutil.rmtree(store.staging_path(*name.split("/")), ignore_errors=True)
+    if store.trash.is_dir():
+        shutil.rmtree(store.trash)

@@ -1,0 +1,150 @@
+"""What an artifact says of itself: `manifest.json`, written last, and so the mark that the artifact exists."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from infra.errors import SluiceError
+
+FORMAT = 1  # of manifest.json; raised when a reader of today could not read tomorrow's
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class Quantity(_Strict):
+    """So many of something."""
+
+    unit: str
+    n: int
+
+
+class Counts(_Strict):
+    """The account of a stage: everything that came in was used or dropped for a named reason."""
+
+    in_: Quantity = Field(alias="in")
+    used: int
+    dropped: dict[str, int] = Field(default_factory=dict)
+    out: Quantity
+
+    def problem(self, one_to_one: bool = False) -> str | None:
+        """Why the account does not add up, or None."""
+        dropped = sum(self.dropped.values())
+        if self.in_.n != self.used + dropped:
+            return f"{self.in_.n} {self.in_.unit} in, but {self.used} used + {dropped} dropped = {self.used + dropped}"
+        if one_to_one and self.used != self.out.n:
+            return f"{self.used} {self.in_.unit} used, but {self.out.n} {self.out.unit} out of a one-to-one stage"
+        if any(n < 0 for n in self.dropped.values()):
+            return f"negative count among {self.dropped}"
+        return None
+
+    @classmethod
+    def total(cls, counts: Iterable["Counts"]) -> "Counts | None":
+        """The sum of the accounts of an artifact's parts; None for no parts."""
+        result: Counts | None = None
+        for count in counts:
+            result = count if result is None else result._plus(count)
+        return result
+
+    def _plus(self, other: "Counts") -> "Counts":
+        if (self.in_.unit, self.out.unit) != (other.in_.unit, other.out.unit):
+            raise SluiceError(f"cannot add {other.in_.unit}->{other.out.unit} to {self.in_.unit}->{self.out.unit}")
+        reasons = sorted({*self.dropped, *other.dropped})
+        return Counts(
+            in_=Quantity(unit=self.in_.unit, n=self.in_.n + other.in_.n),
+            used=self.used + other.used,
+            dropped={reason: self.dropped.get(reason, 0) + other.dropped.get(reason, 0) for reason in reasons},
+            out=Quantity(unit=self.out.unit, n=self.out.n + other.out.n),
+        )
+
+
+class FileEntry(_Strict):
+    """One file under the artifact's `data/`."""
+
+    path: str = Field(description="relative to data/, with forward slashes")
+    bytes: int
+    sha256: str
+    rows: int | None = Field(None, description="of a Parquet file")
+    volatile: bool = Field(False, description="bytes may differ between equal runs (timings, event files)")
+
+
+class PartEntry(_Strict):
+    """One part: the unit of work, of resumption and of alignment between stages."""
+
+    index: int
+    key: str
+    label: str = ""
+    files: list[str] = Field(default_factory=list, description="paths, as in the manifest's files")
+    counts: Counts | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
+
+
+class InputFile(_Strict):
+    """An external file that went into the key by its name and bytes."""
+
+    name: str
+    sha256: str
+    bytes: int
+    path: str = Field(description="where it lay; provenance, not in the key")
+
+
+class Code(_Strict):
+    """Which code wrote the artifact."""
+
+    stage_version: int
+    source_digest: str
+    git_sha: str | None
+    git_dirty: bool | None
+
+
+class Timing(_Strict):
+    """When and how long; ISO 8601 in UTC."""
+
+    started: str
+    ended: str
+    seconds: float
+    cpu_seconds: float = Field(description="of the whole process tree while the stage ran")
+
+
+class RunInfo(_Strict):
+    """Which run made it."""
+
+    id: str
+    name: str
+    url: str | None = None
+
+
+class Manifest(_Strict):
+    """The whole of manifest.json."""
+
+    format: int = FORMAT
+    stage: str
+    version: str
+    key: dict[str, Any]
+    parents: dict[str, str | list[str]]
+    inputs: dict[str, list[InputFile]] = Field(default_factory=dict)
+    params: dict[str, Any]
+    runtime: dict[str, Any]
+    code: Code
+    environment: dict[str, Any]
+    files: list[FileEntry]
+    parts: list[PartEntry] = Field(default_factory=list)
+    tables: dict[str, list[str]] = Field(default_factory=dict, description="table -> its columns as 'name: type'")
+    counts: Counts
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    timing: Timing
+    run: RunInfo
+
+    @property
+    def ref(self) -> str:
+        """`stage/version`."""
+        return f"{self.stage}/{self.version}"
+
+    def parent_refs(self) -> list[str]:
+        """Every parent's ref, in role order."""
+        refs: list[str] = []
+        for value in self.parents.values():
+            refs.extend([value] if isinstance(value, str) else value)
+        return refs

@@ -1,0 +1,215 @@
+"""The artifact store: `<root>/<stage>/<version>/{manifest.json,data/…}`.
+
+    <root>/<stage>/<version>/            a committed artifact
+    <root>/.staging/<stage>/<version>/   work in progress; survives a killed run and is continued by the next one
+    <root>/.locks/<stage>.<version>      who may write that version
+    <root>/tags/<stage>/<name>           a ref under a name
+    <root>/.trash/                       what gc and --replace took out
+
+A folder without a manifest does not exist. Committing is one rename onto a name that does not exist yet: the first one
+wins, and a second one with the same key uses the first one's result. Readers get `Artifact`s and never see the layout,
+so that another backend (an object store, where the manifest is put if-none-match) can stand behind the same methods.
+"""
+
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from infra.errors import BadInput, SluiceError
+from infra.files import fsync_path, write_text
+from infra.store.artifact import Artifact
+from infra.store.digests import DigestCache
+from infra.store.manifest import Manifest
+
+A = TypeVar("A", bound=Artifact)
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+MANIFEST = "manifest.json"
+RESERVED = {"tags"}
+
+
+class Store:
+    """A local artifact store. Nothing is created before the first write."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root).absolute()
+        self._manifests: dict[tuple[str, str], Manifest] = {}  # committed manifests never change
+
+    # -- places ---------------------------------------------------------------------------------------------------
+
+    def artifact_path(self, stage: str, version: str) -> Path:
+        return self.root / stage / version
+
+    def staging_path(self, stage: str, version: str) -> Path:
+        return self.root / ".staging" / stage / version
+
+    def lock_path(self, stage: str, version: str) -> Path:
+        return self.root / ".locks" / f"{stage}.{version}"
+
+    @property
+    def trash(self) -> Path:
+        return self.root / ".trash"
+
+    def digest_cache(self) -> DigestCache:
+        """The store's memory of input digests; call `save` on it when done."""
+        return DigestCache(self.root / ".digests.json")
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def stages(self) -> list[str]:
+        """Names of the stages that have at least one committed artifact."""
+        if not self.root.is_dir():
+            return []
+        folders = (entry.name for entry in os.scandir(self.root) if entry.is_dir())
+        return sorted(name for name in folders if NAME.fullmatch(name) and name not in RESERVED and self.versions(name))
+
+    def versions(self, stage: str) -> list[str]:
+        """Committed versions of a stage, sorted by version."""
+        folder = self.root / stage
+        if not folder.is_dir():
+            return []
+        return sorted(entry.name for entry in os.scandir(folder) if (Path(entry.path) / MANIFEST).is_file())
+
+    def exists(self, stage: str, version: str) -> bool:
+        return (self.artifact_path(stage, version) / MANIFEST).is_file()
+
+    def manifest(self, stage: str, version: str) -> Manifest:
+        """The manifest of a committed artifact.
+
+        Raises:
+            BadInput: no such artifact, or a manifest that this Sluice cannot read.
+        """
+        known = self._manifests.get((stage, version))
+        if known is not None:
+            return known
+        path = self.artifact_path(stage, version) / MANIFEST
+        try:
+            manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise BadInput(f"{stage}/{version}: no such artifact in {self.root}; `sluice ls` lists them") from None
+        except (ValidationError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise BadInput(f"{path}: not a manifest that this version of Sluice can read ({reason})") from error
+        self._manifests[stage, version] = manifest
+        return manifest
+
+    def manifests(self, stage: str | None = None) -> Iterator[Manifest]:
+        """Manifests of all committed artifacts, of one stage or of all, by stage then by end time."""
+        for name in [stage] if stage else self.stages():
+            found = [self.manifest(name, version) for version in self.versions(name)]
+            yield from sorted(found, key=lambda manifest: (manifest.timing.ended, manifest.version))
+
+    def open(self, ref: str, role_type: type[A] = Artifact) -> A:  # type: ignore[assignment]
+        """The artifact that a reference names (see `resolve`)."""
+        stage, version = self.resolve(ref)
+        return role_type(self, self.manifest(stage, version))
+
+    def resolve(self, ref: str) -> tuple[str, str]:
+        """`stage@latest`, `stage@tag`, `stage/version-prefix` or `stage` (its latest) -> (stage, version).
+
+        Raises:
+            BadInput: nothing, or more than one artifact, goes by that name.
+        """
+        stage, at, tag = ref.partition("@")
+        if at:
+            return self._resolve_tag(stage, tag)
+        stage, slash, prefix = ref.partition("/")
+        if not slash:
+            return self._resolve_tag(stage, "latest")
+        if self.exists(stage, prefix):
+            return stage, prefix
+        found = [version for version in self.versions(stage) if prefix and version.startswith(prefix)]
+        if len(found) == 1:
+            return stage, found[0]
+        if found:
+            raise BadInput(f"{ref}: {len(found)} versions begin so ({', '.join(found)}); give more digits")
+        raise BadInput(f"{ref}: no such artifact in {self.root}; `sluice ls{' ' + stage if stage else ''}` lists them")
+
+    def _resolve_tag(self, stage: str, tag: str) -> tuple[str, str]:
+        if tag == "latest":
+            manifests = list(self.manifests(stage)) if NAME.fullmatch(stage) else []
+            if not manifests:
+                have = ", ".join(self.stages()) or "none yet"
+                raise BadInput(f"{stage}: no artifact of that stage in {self.root} (stages with artifacts: {have})")
+            return stage, manifests[-1].version
+        path = self.root / "tags" / stage / tag
+        if not TAG.fullmatch(tag) or not path.is_file():
+            have = ", ".join(f"{s}@{t}" for s, t, _ in self.tags() if s == stage) or "none"
+            raise BadInput(f"{stage}@{tag}: no such tag in {self.root} (tags of {stage}: {have})")
+        return stage, path.read_text(encoding="utf-8").strip()
+
+    # -- tags -----------------------------------------------------------------------------------------------------
+
+    def tag(self, name: str, ref: str) -> str:
+        """Give an artifact a name: `stage@name`. A tag may be moved; gc never takes a tagged artifact.
+
+        Raises:
+            BadInput: an unusable name or an unknown artifact.
+        """
+        if not TAG.fullmatch(name) or name == "latest":
+            raise BadInput(f"{name!r} cannot be a tag: use letters, digits, '.', '_', '-', and not 'latest'")
+        stage, version = self.resolve(ref)
+        write_text(self.root / "tags" / stage / name, version + "\n")
+        return f"{stage}@{name}"
+
+    def tags(self) -> list[tuple[str, str, str]]:
+        """All tags as (stage, tag, version)."""
+        folder = self.root / "tags"
+        if not folder.is_dir():
+            return []
+        paths = sorted(path for path in folder.glob("*/*") if TAG.fullmatch(path.name))
+        return [(path.parent.name, path.name, path.read_text(encoding="utf-8").strip()) for path in paths]
+
+    # -- committing -----------------------------------------------------------------------------------------------
+
+    def commit(self, staging: Path, manifest: Manifest) -> bool:
+        """Make finished work visible with one rename. Only manifest.json and data/ may be left in `staging`.
+
+        Returns:
+            False when somebody committed the same version first: theirs stays, ours is thrown away.
+        """
+        write_text(staging / MANIFEST, manifest.model_dump_json(by_alias=True, indent=1) + "\n")
+        for folder, _, _ in os.walk(staging):
+            fsync_path(Path(folder))
+        target = self.artifact_path(manifest.stage, manifest.version)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            staging.rename(target)  # onto a non-empty folder this fails, and that is the first-wins rule
+        except OSError:
+            if not self.exists(manifest.stage, manifest.version):
+                raise
+            shutil.rmtree(staging)
+            return False
+        fsync_path(target.parent)
+        return True
+
+    def to_trash(self, path: Path) -> Path:
+        """Move a folder out of sight, to be deleted by gc; returns where it went."""
+        self.trash.mkdir(parents=True, exist_ok=True)
+        target = self.trash / f"{path.parent.name}.{path.name}.{uuid.uuid4().hex[:8]}"
+        path.rename(target)
+        self._manifests.pop((path.parent.name, path.name), None)
+        return target
+
+
+def open_store(url: str | Path) -> Store:
+    """The store behind a URL or path.
+
+    Raises:
+        SluiceError: a scheme that has no backend yet, or a path that cannot be a folder.
+    """
+    text = os.fspath(url)
+    if "://" in text and not text.startswith("file://"):
+        scheme = text.split("://", 1)[0]
+        raise SluiceError(f"--store {text}: no backend for {scheme}:// yet; use a folder on a local or shared disk")
+    root = Path(text.removeprefix("file://")).expanduser()
+    if root.exists() and not root.is_dir():
+        raise SluiceError(f"--store {root}: that is a file; give a folder")
+    return Store(root)
