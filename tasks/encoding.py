@@ -36,9 +36,10 @@ class Encoder:
     """A trained tokenizer. Ids are plain ints below `vocab_size`; the four specials are attributes."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        ids = [tokenizer.token_to_id(name) for name in SPECIALS]
-        if None in ids:
-            missing = [name for name, token in zip(SPECIALS, ids, strict=True) if token is None]
+        found = {name: tokenizer.token_to_id(name) for name in SPECIALS}
+        ids = [token for token in found.values() if token is not None]
+        if len(ids) < len(SPECIALS):
+            missing = [name for name, token in found.items() if token is None]
             raise BadInput(f"the tokenizer lacks the special tokens {', '.join(missing)}; was it made by Sluice?")
         # The backend matches added tokens in text unless told to split them; the flag is not part of tokenizer.json.
         tokenizer.encode_special_tokens = True
