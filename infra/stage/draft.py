@@ -178,6 +178,14 @@ class Draft:
             self._parts[job.index] = part
             self._part_files.update({entry.path: entry for entry in files})
 
+    def part_metrics(self) -> dict[str, float]:
+        """The metrics of the parts that `map_parts` made or found, summed over the parts."""
+        sums: dict[str, float] = {}
+        for index in sorted(self._parts):
+            for name, value in self._parts[index].metrics.items():
+                sums[name] = sums.get(name, 0) + value
+        return sums
+
     # -- for the runner -------------------------------------------------------------------------------------------
 
     def collect(self) -> tuple[list[FileEntry], list[PartEntry], Counts, dict[str, Any]]:
@@ -198,11 +206,7 @@ class Draft:
         problem = counts.problem(self._stage.one_to_one)
         if problem:
             raise SluiceError(f"{self._stage.name}: refusing to commit, the account does not add up: {problem}")
-        metrics: dict[str, Any] = {}
-        for part in parts:
-            for name, value in part.metrics.items():
-                metrics[name] = metrics.get(name, 0) + value
-        return files, parts, counts, {**metrics, **self.metrics}
+        return files, parts, counts, {**self.part_metrics(), **self.metrics}
 
     def strip(self) -> None:
         """Remove everything but data/ before the commit."""

@@ -1,0 +1,141 @@
+"""C4's line and page rules (Raffel et al. 2020, JMLR 21(140), section 2.2), counted and, on demand, applied to the text.
+
+C4 is a cleaner as well as a filter: it drops lines, and only then counts a page's sentences. `line_verdict` gives the
+first reason for which a line goes; `clean_text` rewrites a page as the lines that stay. The counts are always those of
+the page before cleaning, the same whether it is cleaned or not, so page rules on them can be changed afterwards.
+
+In the order in which they are looked at, a line goes when:
+
+    long_word             it holds a word of more than 1000 characters (the tfds code, not the paper)
+    no_terminal           it does not end in . ? ! " ' or ends in an ellipsis; off by default, as in FineWeb
+    short                 it has fewer than 3 words
+    javascript            it says "javascript"
+    policy                it speaks of terms of use, privacy or cookies (the tfds code, not the paper)
+
+Citation marks as Wikipedia writes them ([1], [edit], [citation needed]) are cut out of the lines that stay.
+Not here: the list of bad words, which the paper takes from a repository without a fixed version.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tasks.words import SplitText
+
+MAX_WORD_CHARS = 1000  # tfds c4_utils
+MIN_LINE_WORDS = 3  # section 2.2; the tfds code says 5
+END_PUNCTUATION = (".", "?", "!", '"', "'", "”", "’")
+ELLIPSES = ("...", "…")
+JAVASCRIPT = "javascript"
+LOREM_IPSUM = "lorem ipsum"
+POLICY_PHRASES = (  # tfds c4_utils
+    "terms of use",
+    "privacy policy",
+    "cookie policy",
+    "uses cookies",
+    "use of cookies",
+    "use cookies",
+)
+
+_CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
+_POLICY = re.compile("|".join(POLICY_PHRASES))
+# A sentence ends at . ? ! … with closing quotes or brackets behind, where the line ends or white space and anything but
+# a lower-case letter follows ("e.g. this" does not end one); behind CJK marks nothing need follow. A run is entered only
+# at its first character and never given back, so that a line of a million dots costs no more than it is long.
+_SENTENCE_END = re.compile(
+    r"[.?!…。！？](?<![.?!…。！？].)[.?!…。！？]*+[\"'”’)\]»」』）]*+"
+    r"(?:(?=\s++[^\sa-z]|\s*+$)|(?<=[。！？」』）])|(?<=[。！？][”’]))"
+)
+
+
+@dataclass(frozen=True)
+class C4Lines:
+    """What the line rules made of one page.
+
+    Attributes:
+        kept: the lines that stay, citations cut.
+        dropped: reason -> lines.
+        sentences: sentences in the lines that stay, at least one a line.
+        terminal: lines of the page that end in terminal punctuation.
+    """
+
+    kept: list[str]
+    dropped: Counter[str]
+    sentences: int
+    terminal: int
+
+
+def judge_lines(
+    document: SplitText, terminal_punctuation: bool = False, min_line_words: int = MIN_LINE_WORDS
+) -> C4Lines:
+    """Apply the line rules to a split page.
+
+    Args:
+        terminal_punctuation: drop lines that do not end in terminal punctuation.
+        min_line_words: the shortest line that stays, in words, citations included.
+    """
+    kept: list[str] = []
+    dropped: Counter[str] = Counter()
+    sentences = terminal = 0
+    for line, words in zip(document.lines, document.line_words, strict=True):
+        line = _CITATION.sub("", line).strip() if "[" in line else line
+        ends = ends_in_terminal(line)
+        terminal += ends
+        reason = line_verdict(line, words, ends or not terminal_punctuation, min_line_words)
+        if reason is None and line:
+            kept.append(line)
+            sentences += count_sentences(line)
+        else:
+            dropped[reason or "short"] += 1
+    return C4Lines(kept, dropped, sentences, terminal)
+
+
+def line_verdict(line: str, words: list[str], terminal: bool, min_line_words: int) -> str | None:
+    """The first reason for which a line goes, or None. `terminal` is false where its ending is a reason."""
+    if len(line) > MAX_WORD_CHARS and max(map(len, words)) > MAX_WORD_CHARS:
+        return "long_word"
+    if not terminal:
+        return "no_terminal"
+    if len(words) < min_line_words:
+        return "short"
+    lower = line.lower()
+    if JAVASCRIPT in lower:
+        return "javascript"
+    if _POLICY.search(lower):
+        return "policy"
+    return None
+
+
+def ends_in_terminal(line: str) -> bool:
+    """Whether a line ends in a full stop, question or exclamation mark or closing quote, and in no ellipsis."""
+    return line.endswith(END_PUNCTUATION) and not line.endswith(ELLIPSES)
+
+
+def count_sentences(line: str) -> int:
+    """Sentences of a non-empty line: its sentence ends, and one more when text follows the last of them."""
+    ends = [match.end() for match in _SENTENCE_END.finditer(line)]
+    if not ends:
+        return 1
+    return len(ends) + bool(line[ends[-1] :].strip())
+
+
+def page_signals(document: SplitText, lines: C4Lines) -> dict[str, int]:
+    """The counts of one page that C4's page rules decide on, and what its line rules dropped."""
+    lower = document.text.lower()
+    return {
+        "c4_sentences": lines.sentences,
+        "c4_lorem_ipsum": lower.count(LOREM_IPSUM),
+        "c4_curly_brackets": document.text.count("{"),
+        "c4_terminal_lines": lines.terminal,
+        "c4_long_word_lines": lines.dropped["long_word"],
+        "c4_no_terminal_lines": lines.dropped["no_terminal"],
+        "c4_short_lines": lines.dropped["short"],
+        "c4_javascript_lines": lines.dropped["javascript"],
+        "c4_policy_lines": lines.dropped["policy"],
+    }
+
+
+def clean_text(kept: Iterable[str]) -> str:
+    """The page that C4 keeps: the lines that stay, one below the other."""
+    return "\n".join(kept)

