@@ -1,0 +1,60 @@
+"""One stage by hand: references, folders and files from the command line made into a stage's roles."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flows.config import _merged, _parse_set
+from infra.errors import BadInput
+from infra.params import Runtime
+from infra.stage import Source, Stage, parse_params
+from infra.store import Store
+
+
+def parse_settings(sets: Sequence[str]) -> tuple[dict[str, Any], Runtime]:
+    """`key=value` settings of one stage, and `runtime.key=value` of the runtime."""
+    values: dict[str, Any] = {}
+    for setting in sets:
+        values = _merged(values, _parse_set(setting))
+    runtime = parse_params(Runtime, values.pop("runtime", {}), "runtime")  # type: ignore[arg-type, type-var]
+    return values, runtime  # type: ignore[return-value]
+
+
+def fill_roles(stage: Stage, given: Sequence[str], store: Store) -> dict[str, Any]:
+    """`role=ref` and `role=files` for a stage.
+
+    Raises:
+        BadInput: an unknown role, a missing file, a reference that names nothing.
+    """
+    by_role: dict[str, list[str]] = {}
+    for item in given:
+        role, equals, value = item.partition("=")
+        if not equals or not value:
+            raise BadInput(f"--in {item}: write role=reference or role=file; roles of {stage.name}: {_names(stage)}")
+        if role not in stage.roles:
+            raise BadInput(f"--in {item}: {stage.name} has no role {role!r}; its roles: {_names(stage)}")
+        by_role.setdefault(role, []).append(value)
+    roles: dict[str, Any] = {}
+    for name, values in by_role.items():
+        role = stage.roles[name]
+        if role.kind is Source:
+            roles[name] = _source(values, store)
+        elif role.many:
+            roles[name] = [store.open(value) for value in values]
+        elif len(values) == 1:
+            roles[name] = store.open(values[0])
+        else:
+            raise BadInput(f"--in {name}=…: {stage.name} takes one artifact there, {len(values)} were given")
+    return roles
+
+
+def _source(values: Sequence[str], store: Store) -> Source:
+    """Files, or the WARC files of an artifact such as sample-crawl@latest."""
+    from tasks.crawl import find_crawl
+
+    if len(values) == 1 and values[0].split("@")[0].split("/")[0] in store.stages() and "." not in values[0]:
+        return Source.of_artifact(store.open(values[0]), "warc/")
+    return find_crawl(list(values), store.digest_cache())
+
+
+def _names(stage: Stage) -> str:
+    return ", ".join(stage.roles) or "none"

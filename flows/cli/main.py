@@ -1,0 +1,76 @@
+"""`sluice`: the command line. Every error is one line on stderr and a non-zero exit status; --debug adds the traceback."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from flows.cli import machine_verbs, model_verbs, page_verbs, run_verbs, store_verbs
+from infra.errors import SluiceError
+from infra.settings import quiet_environment
+
+app = typer.Typer(
+    name="sluice",
+    help="From Common Crawl to a chat model: every stage versioned, every page traceable.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+VERBS = {
+    "run": run_verbs.run,
+    "stage": run_verbs.stage,
+    "ls": store_verbs.ls,
+    "show": store_verbs.show,
+    "diff": store_verbs.diff_verb,
+    "lineage": store_verbs.lineage,
+    "verify": store_verbs.verify_verb,
+    "tag": store_verbs.tag,
+    "path": store_verbs.path,
+    "gc": store_verbs.gc,
+    "explain": page_verbs.explain,
+    "trace": page_verbs.trace,
+    "chat": model_verbs.chat,
+    "export": model_verbs.export,
+    "serve": machine_verbs.serve,
+    "doctor": machine_verbs.doctor,
+}
+for _name, _verb in VERBS.items():
+    app.command(_name)(_verb)
+
+DEBUG = "--debug"
+FAILED, DEFECT, INTERRUPTED = 1, 70, 130  # exit statuses: the user can mend it, we must, Ctrl-C
+
+
+@app.callback()
+def options(debug: Annotated[bool, typer.Option(DEBUG, help="Show tracebacks.")] = False) -> None:
+    """Options of every verb."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    quiet_environment()
+    debug = DEBUG in sys.argv
+    if debug:
+        sys.argv.remove(DEBUG)
+    try:
+        app()
+    except SluiceError as error:
+        if debug:
+            raise
+        _fail(str(error), FAILED)
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command continues", INTERRUPTED)
+    except Exception as error:
+        if debug:
+            raise
+        lines = str(error).strip().splitlines()
+        _fail(
+            f"a defect in Sluice: {type(error).__name__}: {lines[0] if lines else ''} (run again with --debug for more)",
+            DEFECT,
+        )
+
+
+def _fail(message: str, status: int) -> None:
+    print(f"sluice: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,95 @@
+"""Verbs that make artifacts: run (a flow) and stage (one stage by itself)."""
+
+import importlib
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows.cli.output import print_json
+from flows.cli.state import JsonOption, StoreOption, the_store
+
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Set one value.")]
+
+
+def run(
+    flow: Annotated[str, typer.Argument(help="curate, pretrain, posttrain, evaluate or pipeline.")],
+    profile: Annotated[str, typer.Option(help="demo, laptop, gpu or cluster.")] = "demo",
+    config: Annotated[Path | None, typer.Option(help="A YAML file over the profile.")] = None,
+    sets: SetOption = None,
+    start: Annotated[str | None, typer.Option("--from", help="Only reuse the stages before this one.")] = None,
+    until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
+    refresh: Annotated[list[str] | None, typer.Option(help="Compute this stage again and compare.")] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let a refreshed artifact that differs take over.")
+    ] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a flow; what exists already is reused, what a killed run left is continued."""
+    from flows.config import resolve
+    from flows.road import RunOptions
+
+    options = RunOptions(
+        store=str(the_store(store).root),
+        start=start,
+        until=until,
+        refresh=tuple(refresh or ()),
+        replace=replace,
+    )
+    resolved = resolve(flow, profile, config, sets or (), options)
+    _log_to(sys.stderr if as_json else sys.stdout)
+    from infra.prefect_server import prefect_api
+
+    with prefect_api():
+        rows = getattr(importlib.import_module(f"flows.{flow}"), flow)(resolved)
+    if as_json:
+        print_json(rows)
+        return
+    reports = [row for row in rows if row["stage"] == "report"]
+    if reports:
+        from flows.road import report_link
+
+        typer.echo(f"report: {report_link(the_store(store).open(reports[-1]['ref']))}")
+
+
+def stage(
+    name: Annotated[str, typer.Argument(help="The stage to run.")],
+    given: Annotated[
+        list[str] | None, typer.Option("--in", metavar="ROLE=REF|FILE", help="Fill a role; repeat for several.")
+    ] = None,
+    sets: SetOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run one stage by itself, on artifacts or on your own files."""
+    from flows.by_hand import fill_roles, parse_settings
+    from flows.road import LogReporter, result_row
+    from flows.stages import load_stage
+    from infra.stage import RunContext, parse_params, running
+
+    loaded = load_stage(name)
+    values, runtime = parse_settings(sets or ())
+    params = parse_params(loaded.params_type, values, name)
+    opened = the_store(store)
+    _log_to(sys.stderr if as_json else sys.stdout)
+    context = RunContext(store=opened, runtime=runtime, reporter=LogReporter())
+    with running(context):
+        roles = fill_roles(loaded, given or (), opened)
+        loaded.run_in(context, params=params, **roles)
+    if as_json:
+        print_json(result_row(context.results[-1]))
+
+
+def _log_to(stream: Any) -> None:
+    """Sluice's own log as plain lines; Prefect's console log off (its log of a run is in its UI)."""
+    import os
+
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    log = logging.getLogger("sluice")
+    log.setLevel(logging.INFO)
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(handler)

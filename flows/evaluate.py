@@ -1,0 +1,44 @@
+"""`evaluate`: measure models and write the report: evaluate -> report."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import flow
+
+from flows.config import EvaluateConfig, _EvaluateSections
+from flows.road import Road, report_link, result_row, walking
+from infra.store import Artifact
+from tasks.evaluate import evaluate as evaluate_stage
+from tasks.report import report as report_stage
+
+ORDER = ("evaluate", "report")
+REPORT_KEY = "report"  # of the Prefect artifact with the funnel and the link
+
+
+def evaluate_road(
+    road: Road, config: _EvaluateSections, tokens: Artifact, chat: Artifact, models: Sequence[Artifact]
+) -> Artifact:
+    """Walk the road from the models to the report, and show its link in Prefect."""
+    evaluation = road(evaluate_stage, tokens=tokens, chat=chat, models=list(models), params=config.evaluate)
+    report = road(report_stage, evaluation=evaluation, params=config.report)
+    _show_report(report)
+    return report
+
+
+def _show_report(report: Artifact) -> None:
+    from prefect.artifacts import create_markdown_artifact
+
+    from tasks.report.funnel import funnel_markdown
+
+    funnel = funnel_markdown([artifact.manifest for artifact in report.ancestors()])
+    link = report_link(report)
+    create_markdown_artifact(f"[Open the report]({link})\n\n{funnel}", key=REPORT_KEY, description="Funnel and report")
+
+
+@flow(name="evaluate")
+def evaluate(config: EvaluateConfig) -> list[dict[str, Any]]:
+    """Measure models on held-out tokens and questions, and write the report page."""
+    with walking(ORDER, config.runtime, config.run) as road:
+        models = [road.open(ref) for ref in config.models]
+        evaluate_road(road, config, road.open(config.tokens), road.open(config.chat), models)
+    return [result_row(result) for result in road.context.results]

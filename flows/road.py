@@ -1,0 +1,155 @@
+"""The chain of stages that a flow walks: `road(stage, role=artifact, params=…)` one after the other.
+
+A road knows where it may start computing (--from), where it ends (--until), and remembers what came of each stage.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from infra.errors import BadConfig
+from infra.params import Params, Runtime
+from infra.settings import store_url
+from infra.stage import RunContext, Stage, StageResult, running
+from infra.store import Artifact, open_store
+from infra.store.manifest import RunInfo
+
+PROGRESS_LOG_SECONDS = 10.0
+
+
+class RunOptions(BaseModel):
+    """Options of one run that change neither parameters nor results."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    store: str | None = Field(None, description="The artifact store; empty means SLUICE_STORE or ./store.")
+    start: str | None = Field(None, description="Stages before this one are only reused, never computed (--from).")
+    until: str | None = Field(None, description="Stop after this stage.")
+    refresh: tuple[str, ...] = Field((), description="Stages to compute again and compare with what is in the store.")
+    replace: bool = Field(False, description="A refreshed artifact that differs takes the old one's place.")
+
+
+class _UntilReached(Exception):  # noqa: N818  not an error: the run ends here because it was asked to
+    pass
+
+
+class Road:
+    """Runs stages in the current run. Made by `walking`."""
+
+    def __init__(self, context: RunContext, until: str | None, start: str | None) -> None:
+        self.context = context
+        self._until = until
+        self._start = start
+
+    def __call__(self, stage: Stage, *, params: Params, **roles: Any) -> Artifact:
+        """Run one stage; see `Stage`."""
+        if stage.name == self._start:
+            self.context.must_exist.clear()
+        artifact = stage(params=params, **roles)
+        if stage.name == self._until:
+            raise _UntilReached
+        return artifact
+
+    def open(self, ref: str) -> Artifact:
+        """An artifact by reference, resolved once."""
+        return self.context.store.open(ref)
+
+
+@contextmanager
+def walking(order: Sequence[str], runtime: Runtime, options: RunOptions) -> Iterator[Road]:
+    """The road of one flow run; inside a Prefect flow its stages become tasks.
+
+    Args:
+        order: the flow's stages, in order: what --from, --until and --refresh may name.
+
+    Raises:
+        BadConfig: an option names a stage that the flow does not have.
+    """
+    for option, named in (("--from", options.start), ("--until", options.until)):
+        if named is not None and named not in order:
+            raise BadConfig(f"{option} {named}: this flow has no such stage; its stages: {', '.join(order)}")
+    for named in options.refresh:
+        if named not in order:
+            raise BadConfig(f"--refresh {named}: this flow has no such stage; its stages: {', '.join(order)}")
+    before = set(order[: order.index(options.start)]) if options.start else set()
+    context = RunContext(
+        store=open_store(store_url(options.store)),
+        runtime=runtime,
+        run=_run_info(),
+        reporter=LogReporter(),
+        refresh=frozenset(options.refresh),
+        replace=options.replace,
+        must_exist=before,
+        as_prefect_tasks=True,
+    )
+    with running(context):
+        try:
+            yield Road(context, options.until, options.start)
+        except _UntilReached:
+            logging.getLogger("sluice").info("stopped after %s, as asked", options.until)
+
+
+def _run_info() -> RunInfo:
+    from prefect.runtime import flow_run
+
+    if flow_run.id is None:
+        return RunInfo(id="", name="ad hoc")
+    return RunInfo(id=flow_run.id, name=flow_run.name or "", url=flow_run.ui_url)
+
+
+def result_row(result: StageResult) -> dict[str, Any]:
+    """What `--json` prints of a stage."""
+    manifest = result.artifact.manifest
+    return {
+        "stage": manifest.stage,
+        "ref": manifest.ref,
+        "path": str(result.artifact.path),
+        "reused": result.reused,
+        "reproduced": result.reproduced,
+        "counts": manifest.counts.model_dump(by_alias=True),
+        "metrics": manifest.metrics,
+        "seconds": round(result.seconds, 3),
+    }
+
+
+class LogReporter:
+    """Tells the log: the console of an ad hoc run, the log page of a run in Prefect's UI."""
+
+    def __init__(self) -> None:
+        self._log = logging.getLogger("sluice")
+        self._told: dict[str, str] = {}
+
+    def started(self, stage: str, version: str) -> None:
+        self._log.debug("%s/%s", stage, version)
+
+    def waiting(self, stage: str, holder: str) -> None:
+        self._log.info("%-12s waits: %s is making the same artifact", stage, holder)
+
+    def progress(self, stage: str, done: float, total: float, text: str) -> None:
+        shown = f"{done:,.0f} of {total:,.0f}" if not text else text
+        if self._told.get(stage) != shown:
+            self._told[stage] = shown
+            self._log.info("%-12s … %s", stage, shown)
+
+    def finished(self, result: StageResult) -> None:
+        manifest = result.artifact.manifest
+        how = "reused" if result.reused else "reproduced" if result.reproduced else f"{result.seconds:.1f} s"
+        counts = manifest.counts
+        dropped = sum(counts.dropped.values())
+        account = f"{counts.in_.n:,} {counts.in_.unit} -> {counts.out.n:,} {counts.out.unit}"
+        if dropped:
+            account += f" ({dropped:,} dropped)"
+        self._log.info("%-12s %-62s %10s  %s", manifest.stage, account, how, manifest.ref)
+
+
+def report_link(artifact: Artifact) -> str:
+    """Where to open a report: the address `sluice serve` gives its runs, else the file itself."""
+    import os
+
+    file = artifact.file("report.html")
+    base = os.environ.get("SLUICE_REPORTS_URL")
+    return f"{base}/{artifact.version}/report.html" if base else Path(file).as_uri()

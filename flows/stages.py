@@ -1,0 +1,42 @@
+"""Every stage by name, and the modules they live in. Importing them is cheap; what is heavy in them is imported late."""
+
+import importlib
+
+from infra.errors import BadInput
+from infra.stage import REGISTRY, Stage
+
+# In the order of the road. A stage of another name is not part of Sluice.
+MODULES = {
+    "sample-crawl": "tasks.sample_crawl",
+    "extract": "tasks.extract",
+    "measure": "tasks.measure",
+    "filter": "tasks.filter",
+    "signatures": "tasks.signatures",
+    "dedup": "tasks.dedup",
+    "mix": "tasks.mix",
+    "tokenizer": "tasks.tokenizer",
+    "tokens": "tasks.tokens",
+    "pretrain": "tasks.pretrain",
+    "chat-data": "tasks.chat_data",
+    "sft": "tasks.sft",
+    "dpo": "tasks.dpo",
+    "evaluate": "tasks.evaluate",
+    "report": "tasks.report",
+}
+
+
+def load_stages() -> dict[str, Stage]:
+    """All stages by name, in the order of the road."""
+    return {name: load_stage(name) for name in MODULES}
+
+
+def load_stage(name: str) -> Stage:
+    """One stage.
+
+    Raises:
+        BadInput: there is none of that name.
+    """
+    if name not in MODULES:
+        raise BadInput(f"no stage is called {name!r}; the stages: {', '.join(MODULES)}")
+    importlib.import_module(MODULES[name])
+    return REGISTRY[name]

@@ -1,0 +1,171 @@
+import json
+
+import pytest
+
+from infra.canonical import canonical_json, digest
+from infra.errors import BadInput, SluiceError
+from infra.params import Params
+from infra.stage import Draft, stage
+from infra.store import Artifact, Store, open_store
+from infra.store.lock import StagingLock, check_ours, is_held
+from infra.store.maintenance import children, collect_garbage, diff, find_garbage, verify
+from infra.store.manifest import Counts, Quantity
+
+
+class WordParams(Params):
+    word: str = "a"
+
+
+@stage("word", version=1)
+def word(params: WordParams, out: Draft) -> None:
+    out.path("folder/word.txt").write_text(params.word)
+    out.count("words", 1, out=1)
+
+
+@stage("longer", version=1)
+def longer(word: Artifact, params: WordParams, out: Draft) -> None:
+    out.path("word.txt").write_text(word.file("folder/word.txt").read_text() + params.word)
+    out.count("words", 1, out=1)
+
+
+def made(store: Store, text: str) -> Artifact:
+    return word.run(store, params=WordParams(word=text))
+
+
+def test_canonical_json_is_one_text_for_equal_values():
+    assert canonical_json({"b": 1, "a": ["é", None, 1.5]}) == canonical_json({"a": ["é", None, 1.5], "b": 1})
+    assert canonical_json({"a": "é"}) == '{"a":"é"}'.encode()
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical_json(float("nan"))
+
+
+def test_the_version_is_the_digest_of_the_key(store):
+    artifact = made(store, "a")
+    assert artifact.version == digest(artifact.manifest.key)
+    assert artifact.version != made(store, "b").version
+
+
+def test_references(store):
+    first, second = made(store, "a"), made(store, "b")
+    assert store.open("word@latest").ref == store.open("word").ref == second.ref
+    assert store.open(f"word/{first.version[:6]}").ref == first.ref
+    assert store.tag("good", first.ref) == "word@good"
+    assert store.open("word@good").ref == first.ref
+    for ref, message in [
+        ("word@bad", r"no such tag .*word@good"),
+        ("wrod@latest", r"no artifact of that stage .*stages with artifacts: word"),
+        ("word/zzzz", "no such artifact"),
+        ("word/", "no such artifact"),
+        ("../etc", "no such artifact"),
+    ]:
+        with pytest.raises(BadInput, match=message):
+            store.open(ref)
+    with pytest.raises(BadInput, match="cannot be a tag"):
+        store.tag("../x", first.ref)
+
+
+def test_an_ambiguous_prefix_is_refused(store):
+    versions = [made(store, str(n)).version for n in range(17)]  # 17 versions, 16 first digits
+    double = next(v[0] for v in versions if sum(w[0] == v[0] for w in versions) > 1)
+    with pytest.raises(BadInput, match="versions begin so"):
+        store.open(f"word/{double}")
+
+
+def test_a_folder_without_a_manifest_does_not_exist(store):
+    artifact = made(store, "a")
+    (artifact.path / "manifest.json").unlink()
+    assert store.versions("word") == [] and store.stages() == []
+    with pytest.raises(BadInput, match="no artifact of that stage"):
+        Store(store.root).open("word@latest")
+
+
+def test_the_first_commit_wins(store):
+    artifact = made(store, "a")
+    staging = store.staging_path("word", artifact.version)
+    (staging / "data").mkdir(parents=True)
+    (staging / "data" / "other").write_text("late")
+    assert store.commit(staging, artifact.manifest) is False
+    assert not staging.exists()
+    assert [p.name for p in (artifact.path / "data").iterdir()] == ["folder"]
+
+
+def test_readers_open_only_listed_files(store):
+    artifact = made(store, "a")
+    (artifact.path / "data" / "stray.txt").write_text("?")
+    with pytest.raises(BadInput, match=r"holds no file 'stray\.txt'"):
+        artifact.file("stray.txt")
+
+
+def test_verify_finds_what_is_wrong(store):
+    artifact = made(store, "abc")
+    assert verify(artifact, deep=True) == []
+    file = artifact.file("folder/word.txt")
+    file.write_text("abd")
+    assert verify(artifact) == []  # same size: only --deep can see it
+    assert "other bytes" in verify(artifact, deep=True)[0]
+    file.write_text("ab")
+    assert "has 2 bytes, not 3" in verify(artifact)[0]
+    file.unlink()
+    (artifact.path / "data" / "stray").touch()
+    problems = " ".join(verify(artifact))
+    assert "is missing" in problems and "not in the manifest" in problems
+
+
+def test_verify_notices_an_edited_key(store):
+    artifact = made(store, "a")
+    path = artifact.path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["key"]["params"]["word"] = "b"
+    path.write_text(json.dumps(manifest))
+    assert "manifest was edited" in verify(Store(store.root).open(artifact.ref))[0]
+
+
+def test_lineage_up_and_down(store):
+    artifact = made(store, "a")
+    child = longer.run(store, word=artifact, params=WordParams(word="b"))
+    assert child.parent("word").ref == artifact.ref
+    assert [a.ref for a in child.ancestors()] == [artifact.ref, child.ref]
+    assert [m.ref for m in children(store, artifact.ref)] == [child.ref]
+    (place, left, right) = next(d for d in diff(artifact.manifest, made(store, "c").manifest) if "params" in d[0])
+    assert (place, left, right) == ("key.params.word", "a", "c")
+
+
+def test_gc_keeps_tagged_recent_and_ancestors(store):
+    old, parent = made(store, "old"), made(store, "parent")
+    longer.run(store, word=parent)
+    tagged, latest = made(store, "tagged"), made(store, "latest")
+    store.tag("keep", tagged.ref)
+    garbage = find_garbage(store, keep=1)
+    assert garbage.refs == [old.ref]
+    collect_garbage(store, garbage)
+    assert {m.ref for m in store.manifests("word")} == {parent.ref, tagged.ref, latest.ref}
+    assert not store.trash.exists()
+
+
+def test_a_lock_dies_with_its_holder_and_its_token_tells_workers(store):
+    path = store.lock_path("word", "v")
+    with StagingLock(path, "one") as lock:
+        lock.acquire()
+        assert is_held(path)
+        check_ours(path, lock.token)
+    assert not is_held(path)
+    with StagingLock(path, "two") as other:
+        other.acquire()
+        with pytest.raises(SluiceError, match="another run has taken over"):
+            check_ours(path, lock.token)
+
+
+def test_counts_add_up_or_say_why():
+    counts = Counts(in_=Quantity(unit="pages", n=5), used=3, dropped={"bad": 2}, out=Quantity(unit="pages", n=3))
+    assert counts.problem(one_to_one=True) is None
+    assert "3 used + 1 dropped = 4" in counts.model_copy(update={"dropped": {"bad": 1}}).problem()
+    wide = counts.model_copy(update={"out": Quantity(unit="pages", n=4)})
+    assert wide.problem() is None and "one-to-one" in wide.problem(one_to_one=True)
+
+
+def test_a_store_must_be_a_folder_with_a_known_scheme(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SluiceError, match="that is a file"):
+        open_store(tmp_path / "file")
+    with pytest.raises(SluiceError, match="no backend for s3:// yet"):
+        open_store("s3://bucket/store")
