@@ -182,7 +182,9 @@ class ChatRows:
     def __init__(self, prefix: Path | str, seq_len: int, pad_id: int) -> None:
         self.seq_len, self.pad_id = seq_len, pad_id
         self.chats = MaskedSequences(prefix, seq_len)
-        self.rows = pack_best_fit(np.maximum(self.chats.ids.lengths.astype(np.int64) - 1, 0), seq_len)
+        inputs = np.maximum(self.chats.ids.lengths.astype(np.int64) - 1, 0)
+        self.rows = pack_best_fit(inputs, seq_len)
+        self.used = [int(inputs[members].sum()) for members in self.rows]  # positions that are not padding
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -209,6 +211,7 @@ class PairRows:
         self.sequences = MaskedSequences(prefix, seq_len)
         if len(self.sequences) % 2:
             raise ValueError(f"{prefix}: {len(self.sequences)} sequences are not pairs")
+        self.lengths = np.maximum(self.sequences.ids.lengths.astype(np.int64) - 1, 0).reshape(-1, 2)  # inputs a side
 
     def __len__(self) -> int:
         return len(self.sequences) // 2
