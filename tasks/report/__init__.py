@@ -4,3 +4,7 @@
 `render.py` turns that into HTML (`report.html.jinja`, `style.css.jinja`) with the drawings of `charts.py` and
 `graph.py`; `funnel.py` also serves the tables that Prefect shows.
 """
+
+from tasks.report.stage import ReportParams, report
+
+__all__ = ["ReportParams", "report"]
