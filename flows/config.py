@@ -15,7 +15,6 @@ from tasks.chat_data import ChatDataParams
 from tasks.dpo import DpoParams
 from tasks.pretrain import PretrainParams
 from tasks.sft import SftParams
-from tasks.tokens import TokensParams
 
 from flows.road import RunOptions
 from infra.errors import BadConfig
@@ -30,6 +29,7 @@ from tasks.report import ReportParams
 from tasks.sample_crawl import SampleCrawlParams
 from tasks.signatures import SignatureParams
 from tasks.tokenizer import TokenizerParams
+from tasks.tokens import TokensParams
 
 PROFILES = Path(__file__).resolve().parents[1] / "infra" / "profiles"
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from prefect import flow
 from tasks.pretrain import pretrain as pretrain_stage
-from tasks.tokens import tokens as tokens_stage
 
 from flows.config import PretrainConfig, _PretrainSections
 from flows.road import Road, result_row, walking
 from infra.store import Artifact
 from tasks.tokenizer import train_tokenizer
+from tasks.tokens import tokens as tokens_stage
 
 ORDER = ("tokenizer", "tokens", "pretrain")
 

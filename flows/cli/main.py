@@ -1,4 +1,4 @@
-"""`sluice`: the command line. Every error is one line on stderr and a non-zero exit status; --debug adds the traceback."""
+"""`sluice`: the command line. An error is one line on stderr and a non-zero exit status; --debug adds the traceback."""
 
 import sys
 from typing import Annotated
@@ -65,10 +65,8 @@ def main() -> None:
         if debug:
             raise
         lines = str(error).strip().splitlines()
-        _fail(
-            f"a defect in Sluice: {type(error).__name__}: {lines[0] if lines else ''} (run again with --debug for more)",
-            DEFECT,
-        )
+        what = f"{type(error).__name__}: {lines[0] if lines else ''}"
+        _fail(f"a defect in Sluice: {what} (run again with --debug for more)", DEFECT)
 
 
 def _fail(message: str, status: int) -> None:

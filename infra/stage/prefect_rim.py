@@ -38,7 +38,8 @@ def call_as_task(stage: "Stage", context: RunContext, params: Params, roles: Map
             context.reporter = outer
 
     shown = {role: _shown(value) for role, value in roles.items() if value is not None}
-    return run_stage(params.model_dump(mode="json"), shown)
+    artifact: Artifact = run_stage(params.model_dump(mode="json"), shown)  # type: ignore[assignment]  # it is sync
+    return artifact
 
 
 def _shown(value: Any) -> str:

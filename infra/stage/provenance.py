@@ -65,7 +65,7 @@ def _source_path(module: str) -> Path | None:
 
 
 def _house_imports(source: bytes) -> list[str]:
-    found = []
+    found: list[str] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found.extend(alias.name for alias in node.names)

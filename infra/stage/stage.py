@@ -45,7 +45,7 @@ class Role:
     """One input of a stage."""
 
     name: str
-    kind: type  # Artifact (or a subclass), or Source
+    kind: type[Artifact] | type[Source]
     many: bool = False
     optional: bool = False
 
@@ -184,18 +184,19 @@ class Stage:
         return roles
 
     def _cast(self, role: Role, value: Any) -> Any:
-        if role.kind is Source:
+        kind = role.kind
+        if issubclass(kind, Source):
             if not isinstance(value, Source):
                 raise BadInput(f"{self.name}: role {role.name!r} takes files, not {value!r}")
             return value
         if not isinstance(value, Artifact):
             raise BadInput(f"{self.name}: role {role.name!r} takes an artifact, not {value!r}")
-        accepts = role.kind.accepts
+        accepts = kind.accepts
         if accepts and value.stage not in accepts:
             raise BadInput(
                 f"{self.name}: role {role.name!r} takes an artifact of {' or '.join(accepts)}, not {value.ref}"
             )
-        return value if type(value) is role.kind else role.kind(value.store, value.manifest)
+        return value if type(value) is kind else kind(value.store, value.manifest)
 
     def _make(
         self,
