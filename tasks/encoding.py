@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from infra.errors import BadInput
@@ -75,6 +77,14 @@ class Encoder:
     def special_ids(self) -> dict[str, int]:
         """Special token -> id."""
         return dict(zip(SPECIALS, (self.end_of_text, self.im_start, self.im_end, self.pad), strict=True))
+
+    def token_bytes(self) -> npt.NDArray[np.int32]:
+        """UTF-8 bytes of each id, int32[vocab_size]; 0 for the specials. They sum to the bytes of the text encoded."""
+        # Byte-level tokens are spelt with one character a byte (GPT-2's alphabet).
+        names = (self.tokenizer.id_to_token(token) or "" for token in range(self.vocab_size))
+        sizes = np.array([len(name) for name in names], dtype=np.int32)
+        sizes[list(self.special_ids.values())] = 0
+        return sizes
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text: ordinary tokens only, nothing added."""

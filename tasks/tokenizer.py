@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-import pyarrow as pa
 import xxhash
 from pydantic import Field
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -17,7 +16,9 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from infra.errors import BadInput
 from infra.params import Params
 from infra.stage import Draft, stage
-from tasks.documents import Documents, columns_of, open_part, part_count
+from infra.store import Artifact
+from tasks.corpus import Corpus, Label, read_labels, read_texts
+from tasks.documents import part_count
 from tasks.encoding import SPECIALS, TOKENIZER_FILE, Encoder, write_hf_files
 
 SplitPattern = Literal["gpt4", "gpt4o"]
@@ -36,7 +37,17 @@ SPLIT_PATTERNS: dict[str, str] = {
     ),
 }
 BYTES = 256  # the smallest vocabulary: one token a byte
-UNKNOWN = "unknown"  # the language of a document when no stage has said it
+
+
+class Vocabulary(Artifact):
+    """Role: a trained tokenizer."""
+
+    accepts = ("tokenizer",)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The tokenizer, loaded."""
+        return Encoder.load(self.file(TOKENIZER_FILE).parent)
 
 
 class TokenizerParams(Params):
@@ -135,21 +146,13 @@ def bytes_per_token(
     return result
 
 
-def read_groups(documents: Documents, part: int) -> Iterator[tuple[str, Group, pa.StringScalar]]:
-    """(doc_id, group, text as an Arrow scalar) of each document of one part, in row order."""
-    known = columns_of(documents)
-    columns = ["text", "split", *(name for name in ("domain", "language") if name in known)]
-    table = open_part(documents, part, columns)
-
-    def labels(name: str) -> list[str]:
-        return [label or UNKNOWN for label in table[name].to_pylist()] if name in columns else [UNKNOWN] * len(table)
-
-    groups = map(Group, labels("split"), labels("domain"), labels("language"))
-    yield from zip(table["doc_id"].to_pylist(), groups, table["text"], strict=True)
+def group_of(label: Label) -> Group:
+    """The group that a document is measured in."""
+    return Group(label.split, label.domain, label.language)
 
 
 @stage("tokenizer", version=1, libraries=("tokenizers",), tables={})
-def train_tokenizer(documents: Documents, params: TokenizerParams, out: Draft) -> None:
+def train_tokenizer(documents: Corpus, params: TokenizerParams, out: Draft) -> None:
     """Learn the vocabulary from the training split of a mix and measure it on every split.
 
     Raises:
@@ -158,24 +161,26 @@ def train_tokenizer(documents: Documents, params: TokenizerParams, out: Draft) -
     totals: dict[Group, int] = defaultdict(int)
     splits: dict[str, int] = defaultdict(int)
     for part in range(part_count(documents)):
-        for _, group, text in read_groups(documents, part):
-            totals[group] += text_bytes(text)
-            splits[group.split] += 1
+        for label in read_labels(documents, part):
+            totals[group_of(label)] += label.n_bytes
+            splits[label.split] += 1
     train_bytes = sum(size for group, size in totals.items() if group.split == "train")
     fraction = params.sample_bytes / train_bytes if train_bytes else 0.0
     learnt = {"documents": 0, "bytes": 0}
 
     def training_texts() -> Iterator[list[str]]:
         for part in range(part_count(documents)):
-            texts = [
-                text
-                for doc_id, group, text in read_groups(documents, part)
-                if group.split == "train" and picked(doc_id, fraction, params.seed)
+            texts = read_texts(documents, part)
+            labels = enumerate(read_labels(documents, part))
+            wanted = [
+                (index, label)
+                for index, label in labels
+                if label.split == "train" and picked(label.doc_id, fraction, params.seed)
             ]
-            learnt["documents"] += len(texts)
-            learnt["bytes"] += sum(map(text_bytes, texts))
+            learnt["documents"] += len(wanted)
+            learnt["bytes"] += sum(label.n_bytes for _, label in wanted)
             out.progress(part + 1, part_count(documents), f"read {learnt['bytes']:,} bytes to learn from")
-            yield [text.as_py() for text in texts]
+            yield [texts[index].as_py() for index, _ in wanted]
 
     tokenizer = learn_bpe(
         training_texts(), params.vocab_size, params.split_pattern, params.digits, params.min_frequency
@@ -189,14 +194,14 @@ def train_tokenizer(documents: Documents, params: TokenizerParams, out: Draft) -
     write_hf_files(tokenizer, folder)
     encoder = Encoder.load(folder)
     out.count(
-        "document",
+        "documents",
         sum(splits.values()),
         dropped={
             "held_out": sum(splits.values()) - splits["train"],
             "not_sampled": splits["train"] - learnt["documents"],
         },
         out=encoder.vocab_size,
-        out_unit="token",
+        out_unit="tokens",
     )
     out.metrics["vocab_size"] = encoder.vocab_size
     out.metrics["learnt_from_bytes"] = learnt["bytes"]
@@ -204,22 +209,19 @@ def train_tokenizer(documents: Documents, params: TokenizerParams, out: Draft) -
 
 
 def measure(
-    encoder: Encoder, documents: Documents, totals: Mapping[Group, int], params: TokenizerParams
+    encoder: Encoder, documents: Corpus, totals: Mapping[Group, int], params: TokenizerParams
 ) -> dict[Group, tuple[int, int]]:
     """group -> (UTF-8 bytes, tokens) over about `params.measure_bytes` of each group, sampled by document."""
     measured: dict[Group, tuple[int, int]] = defaultdict(lambda: (0, 0))
     for part in range(part_count(documents)):
+        texts = read_texts(documents, part)
         sample = [
-            (group, text.as_py())
-            for doc_id, group, text in read_groups(documents, part)
-            if picked(doc_id, params.measure_bytes / max(totals[group], 1), params.seed + 1)
+            (index, label)
+            for index, label in enumerate(read_labels(documents, part))
+            if picked(label.doc_id, params.measure_bytes / max(totals[group_of(label)], 1), params.seed + 1)
         ]
-        for (group, text), ids in zip(sample, encoder.encode_batch([text for _, text in sample]), strict=True):
-            n_bytes, n_tokens = measured[group]
-            measured[group] = (n_bytes + len(text.encode()), n_tokens + len(ids))
+        encoded = encoder.encode_batch([texts[index].as_py() for index, _ in sample])
+        for (_, label), ids in zip(sample, encoded, strict=True):
+            n_bytes, n_tokens = measured[group_of(label)]
+            measured[group_of(label)] = (n_bytes + label.n_bytes, n_tokens + len(ids))
     return measured
-
-
-def text_bytes(text: pa.StringScalar) -> int:
-    """UTF-8 bytes of an Arrow string, without decoding it."""
-    return 0 if text.as_buffer() is None else text.as_buffer().size

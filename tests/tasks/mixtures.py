@@ -16,6 +16,7 @@ MIX = pa.schema(
         ("split", pa.string()),
         ("domain", pa.string()),
         ("language", pa.string()),
+        ("n_bytes", pa.int64()),
     ]
 )
 
@@ -26,10 +27,12 @@ class MixtureParams(Params):
 
 def _write(params: MixtureParams, out: Draft) -> None:
     for index, rows in enumerate(params.parts):
-        table = pa.Table.from_pylist([{"row": 2 * row, **fields} for row, fields in enumerate(rows)], schema=MIX)
-        out.write("documents", table, part=index)
+        documents = [
+            {"row": 2 * row, "n_bytes": len(fields["text"].encode()), **fields} for row, fields in enumerate(rows)
+        ]
+        out.write("documents", pa.Table.from_pylist(documents, schema=MIX), part=index)
     total = sum(map(len, params.parts))
-    out.count("document", total, out=total)
+    out.count("documents", total, out=total)
 
 
 def mixture(store: Store, parts: Iterable[Sequence[dict[str, str]]]) -> Artifact:

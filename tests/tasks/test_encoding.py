@@ -82,6 +82,14 @@ def test_combining_characters_are_not_normalised(encoder: Encoder) -> None:
     assert encoder.decode(encoder.encode(decomposed)) == decomposed
 
 
+def test_token_bytes_sum_to_the_bytes_of_the_text(encoder: Encoder) -> None:
+    sizes = encoder.token_bytes()
+    assert sizes.shape == (encoder.vocab_size,)
+    for text in [*TEXTS, HOSTILE, "\u4f60\u597d \U0001f600 \u0438"]:
+        assert sizes[encoder.encode(text)].sum() == len(text.encode())
+    assert not sizes[list(encoder.special_ids.values())].any()
+
+
 def test_a_batch_gives_the_ids_of_its_texts(encoder: Encoder) -> None:
     texts = [*TEXTS, "", "   ", HOSTILE]
     assert encoder.encode_batch(texts) == [encoder.encode(text) for text in texts]
