@@ -5,6 +5,7 @@ with its description. `sluice serve` registers them; `prefect.yaml` holds the sa
 written by `python -m flows.deployments`, and a test keeps the two equal).
 """
 
+import contextlib
 import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,10 +60,8 @@ def register(pool: str = POOL) -> list[str]:
     from prefect.flows import EntrypointType
 
     with get_client(sync_client=True) as client:
-        try:
+        with contextlib.suppress(ObjectAlreadyExists):  # by an earlier `sluice serve`
             client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
-        except ObjectAlreadyExists:
-            pass  # registered by an earlier `sluice serve`
     names = []
     for one in deployments():
         flow = getattr(importlib.import_module(f"flows.{one.flow}"), one.flow)
@@ -96,8 +95,8 @@ def prefect_yaml() -> str:
         for one in deployments()
     ]
     head = (
-        "# Deployments for `prefect deploy --all`, on a server and a work pool of your own; `sluice serve` registers the\n"
-        "# same by itself. Written by `python -m flows.deployments > prefect.yaml` from infra/profiles.\n"
+        "# Deployments for `prefect deploy --all`, on a server and a work pool of your own; `sluice serve` registers\n"
+        "# the same by itself. Written by `python -m flows.deployments > prefect.yaml` from infra/profiles.\n"
     )
     body = {"name": "sluice", "pull": None, "deployments": entries}
     return head + yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=110)

@@ -130,7 +130,7 @@ class LogReporter:
         self._log.info("%-12s waits: %s is making the same artifact", stage, holder)
 
     def progress(self, stage: str, done: float, total: float, text: str) -> None:
-        shown = f"{done:,.0f} of {total:,.0f}" if not text else text
+        shown = text or f"{done:,.0f} of {total:,.0f}"
         if self._told.get(stage) != shown:
             self._told[stage] = shown
             self._log.info("%-12s … %s", stage, shown)

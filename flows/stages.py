@@ -1,4 +1,4 @@
-"""Every stage by name, and the modules they live in. Importing them is cheap; what is heavy in them is imported late."""
+"""Every stage by name, and the modules they live in. Importing them is cheap: heavy things load late."""
 
 import importlib
 

@@ -55,7 +55,6 @@ def trace(
         typer.echo(f"tokens {origin.token_start:,}..{origin.token_end:,} of {origin.file}  ({origin.split})")
         typer.echo(f"  document  {origin.doc_id}   part {origin.part} row {origin.row}")
         typer.echo(f"  url       {origin.url}   captured {origin.captured_at}")
-        typer.echo(
-            f"  record    {origin.warc_path}  bytes {origin.warc_offset}..{origin.warc_offset + origin.warc_length}"
-        )
+        end = origin.warc_offset + origin.warc_length
+        typer.echo(f"  record    {origin.warc_path}  bytes {origin.warc_offset}..{end}")
         typer.echo(f"  text      {origin.text_start!r}")
