@@ -1,0 +1,187 @@
+"""What the sample web documents, and how to find it: a fixed list of distributions, read through their RECORD.
+
+Only files that an installation's own RECORD lists are read, in sorted order, so that stray files (caches, editors'
+leftovers) never reach a page. What is not installed is skipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+import re
+import sysconfig
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+STDLIB = "stdlib"
+
+# Parts of a distribution that no reader of its documentation would look for.
+_SKIPPED_FOLDERS = frozenset(
+    [
+        "test", "tests", "testing", "_test", "_testing", "conftest", "benchmark", "benchmarks", "_vendor", "vendor", "vendored",
+        "__pycache__", "idlelib", "lib2to3", "turtledemo", "site-packages", "_pytest_plugins", "ensurepip", "examples",
+        "lib-dynload", "locale", "templates",
+    ]
+)  # fmt: skip
+_LICENCE = re.compile(r"(LICEN[CS]E|COPYING|NOTICE|AUTHORS)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """One distribution and which of its packages become pages (empty: all of them)."""
+
+    distribution: str
+    packages: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+
+
+# Everything here is a dependency of this project, direct or not, chosen for the amount of prose in its docstrings.
+SELECTIONS: tuple[Selection, ...] = (
+    Selection(STDLIB),
+    Selection("numpy", skip=("numpy/distutils", "numpy/f2py", "numpy/typing")),
+    Selection("scipy", skip=("scipy/_lib", "scipy/fftpack", "scipy/odr")),
+    Selection("pyspark", skip=("pyspark/sql/connect", "pyspark/pandas/missing", "pyspark/cloudpickle")),
+    Selection("sqlalchemy"),
+    Selection("networkx"),
+    Selection("torch", packages=("torch/nn", "torch/optim", "torch/utils/data", "torch/utils/checkpoint.py", "torch/autograd",
+        "torch/distributions", "torch/distributed/elastic", "torch/distributed/algorithms", "torch/distributed/fsdp",
+        "torch/distributed/distributed_c10d.py", "torch/functional.py", "torch/serialization.py", "torch/hub.py", "torch/amp",
+        "torch/multiprocessing", "torch/profiler", "torch/library.py", "torch/sparse", "torch/special", "torch/linalg")),
+    Selection("sympy", packages=("sympy/core", "sympy/combinatorics", "sympy/geometry", "sympy/solvers", "sympy/sets",
+        "sympy/functions", "sympy/ntheory", "sympy/logic", "sympy/series", "sympy/calculus", "sympy/physics/mechanics",
+        "sympy/crypto", "sympy/stats")),
+    Selection("transformers", skip=("transformers/models", "transformers/utils/dummy", "transformers/kernels")),
+    Selection("huggingface-hub"),
+    Selection("prefect", skip=("prefect/server/database/_migrations", "prefect/_vendor")),
+    Selection("beartype"),
+    Selection("nltk"),
+    Selection("pydantic", skip=("pydantic/v1",)),
+    Selection("redis"), Selection("websockets"), Selection("hypothesis"), Selection("alembic"), Selection("werkzeug"),
+    Selection("docker"), Selection("babel"), Selection("cyclopts"), Selection("rich"), 
+    Selection("fsspec"), Selection("grpcio"), Selection("pillow"), Selection("click"),
+    Selection("pyarrow"), Selection("griffelib"), Selection("jinja2"), Selection("packaging"), Selection("absl-py"),
+    Selection("protobuf"), Selection("datasketch"), Selection("anyio"), Selection("urllib3"), Selection("lxml"),
+    Selection("filelock"), Selection("attrs"), Selection("markdown"), Selection("requests"), Selection("psutil"),
+    Selection("httpx"), Selection("fastapi"), Selection("trafilatura"), Selection("dateparser"), Selection("typer"),
+    Selection("mako"), Selection("pydantic-settings"), Selection("tqdm"), Selection("jsonschema"), Selection("humanize"),
+    Selection("regex"), Selection("tldextract"), Selection("tokenizers"), Selection("starlette"), Selection("pendulum"),
+)  # fmt: skip
+
+# Distributions of which only README and licence texts are shown.
+README_ONLY: tuple[str, ...] = (
+    "aiosqlite", "annotated-types", "apprise", "deepspeed", "setuptools", "tensorboard", "brotli", "cachetools", "certifi", "cffi", "charset-normalizer", "cloudpickle",
+    "colorama", "cronsim", "cryptography", "einops", "exceptiongroup", "fasttext", "FastWARC", "graphviz", "greenlet",
+    "h11", "h2", "httpcore", "hyperframe", "hpack", "idna", "iniconfig", "joblib", "jsonpatch", "jsonpointer", "justext",
+    "courlan", "htmldate", "markdown-it-py", "markupsafe", "mdurl", "mpmath", "msgpack", "mypy", "ninja", "oauthlib",
+    "opentelemetry-api", "orjson", "pathspec", "pluggy", "prometheus-client", "py-cpuinfo", "py4j", "pybind11", "pycparser",
+    "pygments", "pytest", "python-dateutil", "python-dotenv", "python-slugify", "pytz", "pyyaml", "readchar", "referencing",
+    "Resiliparse", "rfc3339-validator", "rouge-score", "rpds-py", "ruamel.yaml", "ruff", "safetensors", "semver",
+    "shellingham", "six", "sniffio", "sortedcontainers", "tensorboard-data-server", "text-unidecode", "tld", "toml",
+    "typing-extensions", "typing-inspection", "tzdata", "tzlocal", "uvicorn", "warcio", "xxhash",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SourceTree:
+    """An installed distribution (or the standard library) as something to document."""
+
+    name: str
+    version: str
+    root: Path
+    selection: Selection | None  # None: only its README and licences are shown
+    distribution: importlib.metadata.Distribution | None
+
+    @cached_property
+    def _recorded(self) -> list[PurePosixPath]:
+        if self.distribution is None:
+            return sorted(PurePosixPath(file.relative_to(self.root).as_posix()) for file in self.root.rglob("*.py"))
+        return sorted(PurePosixPath(str(file)) for file in self.distribution.files or [])
+
+    def modules(self) -> Iterator[tuple[str, Path]]:
+        """(dotted name, file) of every module that is documented, sorted by file."""
+        if self.selection is None:
+            return
+        for file in self._recorded:
+            if file.suffix != ".py" or ".." in file.parts or _SKIPPED_FOLDERS & set(file.parts):
+                continue
+            text = file.as_posix()
+            if file.name.startswith(("test_", "setup.py", "conftest")) or text.startswith(
+                self.selection.skip or ("\0",)
+            ):
+                continue
+            if self.selection.packages and not text.startswith(self.selection.packages):
+                continue
+            parts = file.with_suffix("").parts
+            if not all(part.isidentifier() for part in parts):
+                continue
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), self.root / file
+
+    def readme(self) -> tuple[str, str]:
+        """(text, content type) of the project description; ("", "") when there is none."""
+        if self.distribution is None:
+            return "", ""
+        metadata = self.distribution.metadata
+        payload = metadata.get_payload()
+        text = payload if isinstance(payload, str) and payload.strip() else str(metadata.get("Description") or "")
+        # Metadata read as ASCII carries other characters as surrogates.
+        return text.encode("utf-8", "replace").decode("utf-8"), str(
+            metadata.get("Description-Content-Type") or "text/x-rst"
+        )
+
+    def licences(self) -> Iterator[tuple[str, str]]:
+        """(path inside the distribution's metadata, text) of its licence files, sorted."""
+        for file in self._recorded if self.distribution is not None else []:
+            inside = [part for part in file.parts if part.endswith(".dist-info")]
+            if inside and file.parts[0].endswith(".dist-info") and _LICENCE.search(file.name) and file.suffix != ".py":
+                path = self.root / file
+                if path.is_file():
+                    yield "/".join(file.parts[1:]), path.read_bytes().decode("utf-8", "replace")
+
+    def licence_id(self) -> str:
+        """The SPDX expression that the distribution declares, or ""."""
+        if self.distribution is None:
+            return "PSF-2.0"
+        return str(self.distribution.metadata.get("License-Expression") or "")
+
+
+def find(name: str) -> SourceTree | None:
+    """The installed tree of one listed distribution, or None when it is not installed."""
+    selection = next((each for each in SELECTIONS if each.distribution == name), None)
+    if name == STDLIB:
+        return SourceTree("python", platform.python_version(), Path(sysconfig.get_path("stdlib")), selection, None)
+    try:
+        held = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return SourceTree(name.lower(), held.version, Path(str(held.locate_file(""))), selection, held)
+
+
+def environment_fingerprint() -> dict[str, str]:
+    """What the sample crawl is made from: {distribution: version and digest of what it installed}.
+
+    The digest is over the distribution's RECORD (path, sha256 and size of each file), without compiled files and the
+    installer's own notes, so that two builds of one version (a CPU and a CUDA torch) differ. zlib shapes the gzip
+    bytes of the WARC files.
+    """
+    found = {"zlib": zlib.ZLIB_RUNTIME_VERSION}
+    for name in (*(each.distribution for each in SELECTIONS), *README_ONLY):
+        tree = find(name)
+        if tree is None:
+            continue
+        digest = hashlib.sha256()
+        if tree.distribution is None:
+            for dotted, path in tree.modules():
+                digest.update(dotted.encode() + b"\0" + path.read_bytes())
+        else:
+            record = tree.distribution.read_text("RECORD") or ""
+            for line in sorted(record.splitlines()):
+                path_, _, rest = line.partition(",")
+                shown = path_.endswith("METADATA") or _LICENCE.search(path_) or (tree.selection and path_.endswith(".py"))
+                if rest.startswith("sha256=") and shown:
+                    digest.update(line.encode() + b"\n")
+        found[tree.name] = f"{tree.version} {digest.hexdigest()[:16]}"
+    return found
