@@ -5,6 +5,7 @@ in its order (Penedo et al. 2024, arXiv:2406.17557, section 3): language, Gopher
 the terminal punctuation rule, FineWeb's own.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -98,10 +99,7 @@ def filter_part(part: Part) -> None:
     kept, rejected, fired = apply_rules(table, rules)
     part.write("kept", kept)
     part.write("rejected", rejected)
-    reasons, counts = np.unique(
-        rejected.column("reason").to_numpy(zero_copy_only=False).astype(str), return_counts=True
-    )
-    dropped = dict(zip(reasons.tolist(), counts.tolist(), strict=True))
+    dropped = Counter(rejected.column("reason").to_pylist())
     part.count("documents", table.num_rows, dropped=dropped, out=kept.num_rows)
     part.metric("documents", table.num_rows)
     for name, n in fired.items():

@@ -23,7 +23,7 @@ from tasks.words import SplitText, WordBatch, batches, split_text
 COUNT, FRACTION = pa.int32(), pa.float32()
 
 # Fractions and ratios are null where there is nothing to divide by, language and url signals where there is no text or
-# no URL. float32 keeps seven digits, more than any threshold has; rules compare in float32 too (tasks/filters/rules.py).
+# no URL. float32 keeps seven digits, more than any threshold has; rules compare in float32 too (filters/rules.py).
 SIGNALS = pa.schema(
     [
         ("n_chars", COUNT),  # code points of the text, white space included
@@ -91,8 +91,8 @@ class MeasureParams(Params):
 
     clean: Literal["none", "c4"] = Field(
         "none",
-        description="none: the text stays as extracted. c4: the text becomes the lines that C4's line rules keep (Raffel"
-        " et al. 2020, section 2.2), and every signal but the c4_ ones is of that text.",
+        description="none: the text stays as extracted. c4: the text becomes the lines that C4's line rules keep"
+        " (Raffel et al. 2020, section 2.2), and every signal but the c4_ ones is of that text.",
     )
     c4_terminal_punctuation: bool = Field(
         False,
@@ -111,7 +111,7 @@ class MeasureParams(Params):
     tables={"documents": DOCUMENTS},
     one_to_one=True,
 )
-def measure(documents: RawDocuments, params: MeasureParams, out: Draft) -> None:
+def measure(documents: RawDocuments, params: MeasureParams, out: Draft) -> None:  # noqa: ARG001  parts read params
     """Count the signals of each document: Gopher, C4, FineWeb, language, personal data, URL."""
     language.model_path()  # a missing model is said here, once, and not by every worker
     out.map_parts(measure_part, along=documents)

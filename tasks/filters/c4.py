@@ -1,4 +1,4 @@
-"""C4's line and page rules (Raffel et al. 2020, JMLR 21(140), section 2.2), counted and, on demand, applied to the text.
+"""C4's line and page rules (Raffel et al. 2020, JMLR 21(140), section 2.2), counted and, on demand, applied.
 
 C4 is a cleaner as well as a filter: it drops lines, and only then counts a page's sentences. `line_verdict` gives the
 first reason for which a line goes; `clean_text` rewrites a page as the lines that stay. The counts are always those of
@@ -40,9 +40,9 @@ POLICY_PHRASES = (  # tfds c4_utils
 
 _CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
 _POLICY = re.compile("|".join(POLICY_PHRASES))
-# A sentence ends at . ? ! … with closing quotes or brackets behind, where the line ends or white space and anything but
-# a lower-case letter follows ("e.g. this" does not end one); behind CJK marks nothing need follow. A run is entered only
-# at its first character and never given back, so that a line of a million dots costs no more than it is long.
+# A sentence ends at . ? ! … with closing quotes or brackets behind, where the line ends or white space and anything
+# but a lower-case letter follows ("e.g. this" does not end one); behind CJK marks nothing need follow. A run is entered
+# only at its first character and never given back, so that a line of a million dots costs no more than it is long.
 _SENTENCE_END = re.compile(
     r"[.?!…。！？](?<![.?!…。！？].)[.?!…。！？]*+[\"'”’)\]»」』）]*+"
     r"(?:(?=\s++[^\sa-z]|\s*+$)|(?<=[。！？」』）])|(?<=[。！？][”’]))"

@@ -1,7 +1,8 @@
-"""FineWeb's own signals (Penedo et al. 2024, arXiv:2406.17557, section 3.6), found by comparing a good crawl with a bad one.
+"""FineWeb's own signals (Penedo et al. 2024, arXiv:2406.17557, section 3.6).
 
-Lines are the stripped non-blank lines of `tasks/words.py`. The third of FineWeb's rules, characters in duplicated
-lines, decides on the signal that Gopher's Table A1 has already: `duplicate_line_char_fraction`.
+They were found by comparing the signals of a good crawl with those of a bad one. Lines are the stripped non-blank lines
+of `tasks/words.py`. One of FineWeb's rules, on characters in duplicated lines, needs no signal here: it decides on
+Gopher's `duplicate_line_char_fraction`.
 """
 
 import numpy as np
@@ -56,3 +57,7 @@ def line_signals(batch: WordBatch) -> dict[str, IntArray | FloatArray]:
 
 def _terminal_lines(document: SplitText) -> int:
     return sum(line[-1] in TERMINAL_PUNCTUATION for line in document.lines)
+
+
+def _short_lines(document: SplitText) -> int:
+    return sum(len(line) <= SHORT_LINE_CHARS for line in document.lines)

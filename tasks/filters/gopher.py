@@ -210,7 +210,7 @@ def _top_chars(batch: WordBatch, repeated: _Repeated) -> IntArray:
 
 
 def _duplicate_chars(batch: WordBatch, repeated: _Repeated) -> IntArray:
-    """(n_documents,) characters in duplicate n-grams. Only repeated n-grams can be hit, so the pass visits no others."""
+    """(n_documents,) characters in duplicate n-grams. Only repeated n-grams can be hit: the pass visits no others."""
     covered = np.zeros(len(batch.documents), np.int64)
     n, before = repeated.n, batch.char_starts
     seen: set[int] = set()

