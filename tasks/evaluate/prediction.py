@@ -38,11 +38,13 @@ class HeldOut:
     Attributes:
         tokens: int64[N], the documents one after the other, each with its end token.
         documents: int64[N], number of the document that each token belongs to.
+        is_text: bool[N], False for special tokens, which are no text.
         n_bytes: int64[D], UTF-8 bytes of each document's text.
     """
 
     tokens: Ids
     documents: Ids
+    is_text: npt.NDArray[np.bool_]
     n_bytes: Ids
 
     @property
@@ -80,7 +82,7 @@ def take_heldout(files: Sequence["IndexedDataset"], bytes_of: Ids, max_tokens: i
     lengths = [len(document) for document in tokens]
     sizes = np.array([int(bytes_of[document].sum()) for document in tokens], dtype=np.int64)
     stream = np.concatenate([*tokens, np.zeros(0, np.int64)])
-    return HeldOut(stream, np.repeat(np.arange(len(tokens)), lengths), sizes)
+    return HeldOut(stream, np.repeat(np.arange(len(tokens)), lengths), bytes_of[stream] > 0, sizes)
 
 
 def windows(heldout: HeldOut, start_token: int, length: int) -> tuple[Ids, Ids, Ids]:
@@ -133,7 +135,7 @@ def bits_per_byte(bits: Floats, heldout: HeldOut) -> Mean:
     if total == 0:
         raise ValueError("bits per byte of a text without bytes are undefined")
     n = len(heldout.n_bytes)
-    by_document = np.bincount(heldout.documents, weights=bits, minlength=n)
+    by_document = np.bincount(heldout.documents, weights=bits * heldout.is_text, minlength=n)
     ratio = float(by_document.sum() / total)
     residuals = by_document - ratio * heldout.n_bytes
     stderr = float(math.sqrt((residuals**2).sum() * n / (n - 1)) / total) if n > 1 else None

@@ -19,7 +19,8 @@ def _heldout(lengths: list[int], seed: int = 0) -> HeldOut:
     generator = np.random.default_rng(seed)
     documents = [np.append(generator.integers(1, VOCAB, n - 1), END) for n in lengths]
     sizes = np.array([3 * (n - 1) for n in lengths])
-    return HeldOut(np.concatenate(documents), np.repeat(np.arange(len(lengths)), lengths), sizes)
+    tokens = np.concatenate(documents)
+    return HeldOut(tokens, np.repeat(np.arange(len(lengths)), lengths), tokens != END, sizes)
 
 
 def _model(max_seq_len: int) -> Transformer:
@@ -66,24 +67,24 @@ def test_short_windows_batches_and_padding_change_no_token_count():
     assert np.isfinite(bits).all() and (bits > 0).all()
 
 
-def test_a_uniform_model_needs_log2_of_the_vocabulary_for_each_token():
+def test_a_uniform_model_needs_log2_of_the_vocabulary_for_each_token_of_text():
     heldout = _heldout([30, 12])
     model = _model(max_seq_len=16)
     with torch.no_grad():
         model.lm_head.weight.zero_()
     result = bits_per_byte(token_bits(model, heldout, END), heldout)
-    assert result.value == pytest.approx(42 * math.log2(VOCAB) / heldout.total_bytes, rel=1e-5)
+    assert result.value == pytest.approx(40 * math.log2(VOCAB) / heldout.total_bytes, rel=1e-5)
     assert result.n == 2
 
 
 def test_the_standard_error_is_that_of_a_ratio_over_documents():
-    heldout = HeldOut(np.zeros(4, np.int64), np.arange(4), np.array([10, 20, 30, 40]))
+    heldout = HeldOut(np.ones(4, np.int64), np.arange(4), np.ones(4, bool), np.array([10, 20, 30, 40]))
     even = bits_per_byte(np.array([10.0, 20.0, 30.0, 40.0]), heldout)
     assert (even.value, even.stderr) == (1.0, 0.0)
     uneven = bits_per_byte(np.array([20.0, 10.0, 40.0, 30.0]), heldout)
     assert uneven.stderr == pytest.approx(math.sqrt(400 * 4 / 3) / 100)
     with pytest.raises(ValueError, match="without bytes"):
-        bits_per_byte(np.zeros(1), HeldOut(np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64)))
+        bits_per_byte(np.zeros(1), _heldout([1]))
 
 
 def test_heldout_documents_are_all_or_evenly_spaced(tmp_path):
