@@ -1,11 +1,11 @@
-"""The shape of the network, checked when it is written down, and what that shape costs.
+"""The shape of the network, checked when it is written down, and what that shape costs; how it is optimised.
 
 One `ModelConfig` says everything the forward pass depends on. It translates both ways to the `config.json` of
 Hugging Face's Llama (or Qwen3, which is Llama with QK-norm), and refuses in one line what would not be the same maths.
 """
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -148,6 +148,61 @@ class ModelConfig(BaseModel):
             )
         except KeyError as missing:
             raise ValueError(f"config.json lacks {missing.args[0]!r}") from None
+
+
+class OptimConfig(BaseModel):
+    """The optimizer and its schedule. Defaults are those of small Llama-like models (nanochat, OLMo 2)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["adamw", "muon"] = Field(
+        "adamw", description="muon: Muon on the blocks' matrices, AdamW on embedding, head and norms; ZeRO stage 0."
+    )
+    lr: float = Field(3e-3, gt=0, description="Peak learning rate of AdamW.")
+    muon_lr: float = Field(0.02, gt=0, description="Peak learning rate of Muon, in spectral norm a step (Jordan 2024).")
+    muon_momentum: float = Field(0.95, ge=0, lt=1, description="Momentum of Muon.")
+    betas: tuple[float, float] = Field((0.9, 0.95), description="AdamW's decay rates (Llama, OLMo 2).")
+    eps: float = Field(1e-8, gt=0, description="AdamW's epsilon.")
+    weight_decay: float = Field(0.1, ge=0, description="Decoupled decay of matrices; never of norms and embeddings.")
+    grad_clip: float = Field(1.0, ge=0, description="Largest global gradient norm; 0 switches clipping off.")
+    schedule: Literal["constant", "linear", "cosine", "wsd", "trapezoid"] = Field(
+        "trapezoid",
+        description="After warm-up: constant; linear or cosine to min_lr_ratio; wsd: constant, then 1 - sqrt over the "
+        "last decay_fraction; trapezoid: constant, then linear over it.",
+    )
+    warmup_steps: int = Field(20, ge=0, description="Steps of linear warm-up.")
+    decay_fraction: float = Field(
+        0.65,
+        gt=0,
+        le=1,
+        description="Share of all steps that wsd and trapezoid decay over (nanochat 0.65, WSD 0.1-0.2).",
+    )
+    min_lr_ratio: float = Field(0.0, ge=0, le=1, description="Learning rate at the end, as a share of the peak.")
+
+    @model_validator(mode="after")
+    def _betas_are_rates(self) -> Self:
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas {self.betas} must lie in [0, 1)")
+        return self
+
+
+class DPOConfig(BaseModel):
+    """Which preference loss, and how far the policy may go from its reference."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    loss: Literal["sigmoid", "ipo"] = Field(
+        "sigmoid", description="sigmoid: DPO (Rafailov et al. 2023, equation 7); ipo: Azar et al. 2023, equation 17."
+    )
+    beta: float = Field(0.1, gt=0, description="Strength of the pull towards the reference model.")
+    nll_weight: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of the chosen answer's nll a token, against falling likelihoods; Llama 3 has 0.2.",
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=0.5, description="Share of pairs whose label is believed wrong (conservative DPO); sigmoid only."
+    )
 
 
 def _rope_theta(config: Mapping[str, Any]) -> float:
