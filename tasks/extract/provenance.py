@@ -1,0 +1,71 @@
+"""Where a page comes from: its id, capture date, host and site.
+
+doc_id   first 32 hex digits of sha256 over the UTF-8 bytes of `url LF date LF digest`, where `url` is
+         WARC-Target-URI without angle brackets, `date` is WARC-Date as written and `digest` is `sha1:` + base 32 of
+         the sha1 of the HTTP body as stored (as Common Crawl writes WARC-Payload-Digest; computed here, since the
+         header may be missing or wrong).
+"""
+
+import base64
+import hashlib
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+# Year alone up to fractions of a second (WARC 1.1, 5.4). Some writers leave out more than the standard allows.
+_DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?Z?)?)?)?$")
+_LEAST = (1, 1, 1, 0, 0, 0)
+
+
+def doc_id(url: str, date: str, body_sha1: bytes) -> str:
+    """The id of a document; see the top of this module for the exact bytes."""
+    digest = "sha1:" + base64.b32encode(body_sha1).decode("ascii")
+    return hashlib.sha256(f"{url}\n{date}\n{digest}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def parse_date(text: str) -> datetime | None:
+    """A WARC-Date (W3C date-time, WARC 1.1, 5.4) in UTC; what is left out is its beginning. None: unreadable."""
+    found = _DATE.match(text)
+    if found is None:
+        return None
+    year, month, day, hour, minute, second = (
+        int(group or least) for group, least in zip(found.groups(), _LEAST, strict=False)
+    )
+    micros = int((found[7] or "0").ljust(6, "0")[:6])
+    try:
+        return datetime(year, month, day, hour, minute, second, micros, tzinfo=UTC)
+    except ValueError:  # the 31st of June
+        return None
+
+
+@lru_cache(maxsize=4096)
+def host_of(url: str) -> str:
+    """Host name of a URL in lower case, without port and final dot; empty when there is none."""
+    try:
+        return (urlsplit(url).hostname or "").rstrip(".")
+    except ValueError:  # "http://[oops"
+        return ""
+
+
+@lru_cache(maxsize=4096)
+def site_of(host: str) -> str:
+    """Registered domain of a host by the public suffix list that tldextract ships (never the network).
+
+    A host that is an address or a public suffix is its own site; under an unknown top-level domain it is the last two
+    labels, as the list's default rule says.
+    """
+    found = _suffixes()(host)
+    if found.top_domain_under_public_suffix:
+        return str(found.top_domain_under_public_suffix)
+    if found.suffix or not found.subdomain:
+        return host
+    return f"{found.subdomain.rpartition('.')[2]}.{found.domain}"
+
+
+@lru_cache(maxsize=1)
+def _suffixes() -> Any:
+    import tldextract
+
+    return tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
