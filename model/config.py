@@ -55,7 +55,7 @@ class ModelConfig(BaseModel):
     def _sizes_fit(self) -> Self:
         if self.head_dim is None and self.hidden_size % self.n_heads:
             raise ValueError(
-                f"hidden_size {self.hidden_size} is not a multiple of n_heads {self.n_heads}: change one, or set head_dim"
+                f"hidden_size {self.hidden_size} is not a multiple of n_heads {self.n_heads}: mend one, or set head_dim"
             )
         if self.n_heads % self.n_kv_heads:
             raise ValueError(f"n_heads {self.n_heads} is not a multiple of n_kv_heads {self.n_kv_heads}")
@@ -77,7 +77,7 @@ class ModelConfig(BaseModel):
 
     @property
     def n_matmul_params(self) -> int:
-        """Parameters that take part in a matrix multiplication: the blocks' and the head's, not the embedding lookup."""
+        """Parameters that take part in matrix products: the blocks' and the head's, not the embedding lookup."""
         attention = 2 * self.hidden_size * (self.n_heads + self.n_kv_heads) * self.head_size
         feed_forward = 3 * self.hidden_size * self.intermediate_size
         return self.n_layers * (attention + feed_forward) + self.vocab_size * self.hidden_size
@@ -119,7 +119,7 @@ class ModelConfig(BaseModel):
 
     @classmethod
     def from_hf(cls, config: Mapping[str, Any]) -> Self:
-        """Read a `config.json`. Raises `ValueError` naming the key for whatever this network would compute differently."""
+        """Read a `config.json`. Raises `ValueError` naming whatever this network would compute differently."""
         model_type = config.get("model_type")
         if model_type not in _ARCHITECTURES:
             raise ValueError(f"model_type {model_type!r} is not supported: only llama and qwen3 are the same maths")

@@ -1,9 +1,9 @@
 """The network: a decoder-only transformer of the Llama family, written for speed on CPUs and exactness against Llama.
 
-    tokens [B, T] -> embedding -> n_layers x (RMSNorm -> attention -> +, RMSNorm -> SwiGLU -> +) -> RMSNorm -> hidden [B, T, H]
+    tokens [B, T] -> embedding -> n_layers x (RMSNorm, attention, +, RMSNorm, SwiGLU, +) -> RMSNorm -> hidden [B, T, H]
 
-Parameter names and maths are those of Hugging Face's `LlamaForCausalLM` (`Qwen3ForCausalLM` with QK-norm), so a state dict
-is an export. Everything that costs runs through `forward`, the loss included: DeepSpeed's engine hooks that one call.
+Parameter names and maths are those of Hugging Face's `LlamaForCausalLM` (`Qwen3ForCausalLM` with QK-norm), so a state
+dict is an export. Everything that costs runs through `forward`, the loss included: DeepSpeed hooks that one call.
 """
 
 import math
@@ -21,7 +21,7 @@ class Cache(Protocol):
     """What attention needs of a KV cache (see `model.generate.KVCache`)."""
 
     def update(self, layer: int, keys: Tensor, values: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Store keys and values [B, n_kv_heads, T, D] at `positions` [B, T]; return all [B, n_kv_heads, S, D], slot = position."""
+        """Store keys and values [B, n_kv_heads, T, D] at `positions` [B, T]; return all [B, n_kv_heads, S, D]."""
         ...
 
     def mask(self, positions: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ class Decoder(nn.Module):
 
 
 class Head(nn.Linear):
-    """The output projection. Losses go through its `forward`, so that ZeRO-3 has gathered the weight when it is read."""
+    """The output projection. Losses go through its `forward`: ZeRO-3 has gathered the weight when it is read there."""
 
     def forward(self, hidden: Tensor, labels: Tensor | None = None, reduction: str = "logits") -> Tensor:
         if labels is None:
@@ -146,15 +146,20 @@ class Transformer(nn.Module):
         self.config = config
         self.model = Decoder(config)
         self.lm_head = Head(config.hidden_size, config.vocab_size, bias=False)
-        if config.tie_embeddings:
-            self.lm_head.weight = self.model.embed_tokens.weight
+        self.tie()
         # Not a buffer: `module.bfloat16()` would round the angles, and a state dict is to hold parameters only.
         self._rope: tuple[Tensor, Tensor] | None = None
-        self.reset_parameters(torch.Generator().manual_seed(seed))
+        if not self.lm_head.weight.is_meta:
+            self.reset_parameters(torch.Generator().manual_seed(seed))
+
+    def tie(self) -> None:
+        """Make the head the embedding matrix itself, where the configuration says so."""
+        if self.config.tie_embeddings:
+            self.lm_head.weight = self.model.embed_tokens.weight
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """N(0, init_std) everywhere, the two projections into the residual stream / sqrt(2 n_layers) (GPT-2, section 2.3)."""
+        """N(0, init_std); the two projections into the residual stream / sqrt(2 n_layers) (GPT-2, section 2.3)."""
         residual_std = self.config.init_std / math.sqrt(2 * self.config.n_layers)
         for name, parameter in self.named_parameters():
             if parameter.ndim < 2:
@@ -224,8 +229,9 @@ class Transformer(nn.Module):
     def rope(self, positions: Tensor | None, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """cos and sin, fp32, broadcastable to [B, T, heads, D/2] at `positions` or at 0..length-1."""
         if self._rope is None or self._rope[0].device != device:
-            cos, sin = rope_table(self.config.head_size, self.config.max_seq_len, self.config.rope_theta)
-            self._rope = cos.to(device), sin.to(device)
+            with torch.inference_mode(False):  # A table made while generating must serve training too.
+                cos, sin = rope_table(self.config.head_size, self.config.max_seq_len, self.config.rope_theta)
+                self._rope = cos.to(device), sin.to(device)
         cos, sin = self._rope
         if positions is None:
             return cos[None, :length, None], sin[None, :length, None]

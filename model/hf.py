@@ -1,0 +1,124 @@
+"""Models as Hugging Face folders, both ways and exact: config.json, model.safetensors, generation_config.json.
+
+Parameter names and maths are Llama's (see `model.transformer`), so nothing is renamed or transposed. A folder whose
+model would compute anything else is refused in one line that names the reason.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model.config import ModelConfig
+from model.transformer import Transformer
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"  # transformers writes it when the weights are in several files
+GENERATION = "generation_config.json"
+_EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
+
+
+def save_hf(
+    model: Transformer,
+    folder: Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    bos_token_id: int | None = None,
+    eos_token_id: int | Sequence[int] | None = None,
+    pad_token_id: int | None = None,
+    tokenizer_files: Iterable[Path] = (),
+) -> None:
+    """Write `model` so that `AutoModelForCausalLM.from_pretrained(folder)` gives the same logits.
+
+    Equal weights give equal bytes. `dtype` is that of the file (float32 or bfloat16); the token ids go to both JSON
+    files; `tokenizer_files` (tokenizer.json, tokenizer_config.json, chat_template.jinja …) are copied beside them.
+
+    Raises:
+        ValueError: another dtype.
+    """
+    from safetensors.torch import save_file
+
+    if dtype not in (torch.float32, torch.bfloat16):
+        raise ValueError(f"weights are written as float32 or bfloat16, not {dtype}")
+    folder.mkdir(parents=True, exist_ok=True)
+    tokens = {
+        "bos_token_id": bos_token_id,
+        "eos_token_id": eos_token_id if eos_token_id is None or isinstance(eos_token_id, int) else list(eos_token_id),
+        "pad_token_id": pad_token_id,
+    }
+    # transformers takes 1 and 2 for missing bos and eos: null has to be said.
+    config = {**model.config.to_hf(), **tokens, "dtype": str(dtype).removeprefix("torch."), "use_cache": True}
+    _write_json(folder / CONFIG, config)
+    _write_json(folder / GENERATION, {name: value for name, value in tokens.items() if value is not None})
+    weights = {name: tensor.to(dtype).cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if model.config.tie_embeddings:
+        del weights[_HEAD]  # One tensor under two names; safetensors holds it once and loading ties it again.
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    for file in tokenizer_files:
+        shutil.copyfile(file, folder / file.name)
+
+
+def load_hf(folder: Path, dtype: torch.dtype = torch.float32) -> Transformer:
+    """Read a Llama or Qwen3 folder, of one weights file or several, into a `Transformer` of `dtype` on the CPU.
+
+    Raises:
+        FileNotFoundError: config.json or the weights are not there.
+        ValueError: the model is not the same maths, or its tensors are not the ones its config promises.
+    """
+    if not (folder / CONFIG).is_file():
+        raise FileNotFoundError(f"{folder} is no model folder: it has no {CONFIG}")
+    try:
+        config = ModelConfig.from_hf(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ValueError(f"{folder / CONFIG}: {_one_line(error)}") from None
+    weights = _read_weights(folder)
+    if config.tie_embeddings:
+        weights.setdefault(_HEAD, weights.get(_EMBEDDING, torch.empty(0)))
+    with torch.device("meta"):
+        model = Transformer(config)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items() if not name.endswith("rotary_emb.inv_freq")}
+    if expected != found:
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        name = wrong[0]
+        raise ValueError(
+            f"{folder}: {len(wrong)} tensors are not those of {CONFIG}; the first, {name}, is "
+            f"{found.get(name, 'missing')} where {expected.get(name, 'nothing')} is expected"
+        )
+    model = model.to_empty(device="cpu").to(dtype)
+    model.tie()
+    model.load_state_dict({name: weights[name] for name in expected})
+    return model
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    if (folder / WEIGHTS).is_file():
+        return load_file(folder / WEIGHTS)
+    if not (folder / WEIGHTS_INDEX).is_file():
+        raise FileNotFoundError(f"{folder} has neither {WEIGHTS} nor {WEIGHTS_INDEX} (pickled weights are not read)")
+    index = json.loads((folder / WEIGHTS_INDEX).read_text(encoding="utf-8"))
+    weights: dict[str, Tensor] = {}
+    for name in sorted(set(index["weight_map"].values())):
+        if Path(name).name != name:
+            raise ValueError(f"{folder / WEIGHTS_INDEX} names {name!r}, which is not a file of this folder")
+        weights |= load_file(folder / name)
+    return weights
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _one_line(error: ValueError) -> str:
+    """The message of an error; of pydantic's many lines, the reasons."""
+    details = getattr(error, "errors", None)
+    if details is None:
+        return str(error)
+    return "; ".join(f"{'.'.join(map(str, one['loc']))} {one['msg']}".strip() for one in details())
