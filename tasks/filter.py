@@ -10,17 +10,21 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
-from infra.errors import BadConfig
+from infra.errors import BadConfig, BadInput
 from infra.params import Params
 from infra.stage import Draft, Part, stage
+from infra.store import Artifact
 from tasks.documents import Documents, columns_of, open_part
 from tasks.filters.rules import (
     Rule,
+    Verdict,
     check_rules,
     check_signal,
     decide,
+    explain_rules,
     override,
     preset,
     preset_digests,
@@ -170,6 +174,25 @@ def apply_rules(table: pa.Table, rules: Sequence[Rule]) -> tuple[pa.Table, pa.Ta
         pa.Table.from_pylist(rejected, schema=REJECTED),
         decision.fired,
     )
+
+
+def explain(filtered: Artifact, part: int, row: int) -> list[Verdict]:
+    """What each rule of a `filter` artifact says about one document that it decided on, in the order of the rules.
+
+    The rules are those that the artifact was made with, whatever the presets say today.
+
+    Args:
+        part, row: the document's place in the base text.
+
+    Raises:
+        BadInput: the artifact did not decide on such a document.
+    """
+    rules = [Rule.model_validate(rule) for rule in filtered.manifest.metrics["rules"]]
+    table = open_part(filtered.parent("documents"), part, _signals(rules))
+    document = table.filter(pc.equal(table.column("row"), row))
+    if not document.num_rows:
+        raise BadInput(f"{filtered.ref} did not decide on row {row} of part {part}: an earlier stage had dropped it")
+    return explain_rules(document, rules)
 
 
 def silent_rules(rules: Sequence[Rule], fired: dict[str, int]) -> list[str]:

@@ -15,7 +15,6 @@ counted here:
 Fractions of nothing (a document without words or lines) are NaN, stored as null, and fire no rule.
 """
 
-import re
 import string
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -36,7 +35,6 @@ SPACED_BULLETS = frozenset({"-", "*", "–", "—", "+", "·"})
 TOP_NGRAMS = (2, 3, 4)  # Table A1
 DUPLICATE_NGRAMS = (5, 6, 7, 8, 9, 10)  # Table A1
 
-_LETTER = re.compile(r"[^\W\d_]")
 _PUNCTUATION = string.punctuation + "“”‘’‚„«»‹›…–—•·"  # cut off around a word before it is compared with a stop word
 
 
@@ -46,7 +44,7 @@ def quality_signals(batch: WordBatch) -> dict[str, IntArray | FloatArray]:
     Returns:
         name -> (n_documents,): `n_words`; `mean_word_length` in characters; `hash_ratio` and `ellipsis_ratio`, symbols
         a word; `bullet_line_fraction` and `ellipsis_line_fraction` of the lines; `alpha_word_fraction`, words with a
-        letter; `stop_words`, how many of `STOP_WORDS` occur (any case, punctuation around them ignored).
+        letter (`str.isalpha`); `stop_words`, how many of `STOP_WORDS` occur (any case, punctuation around them ignored).
     """
     documents = batch.documents
     n_lines = np.array([len(document.lines) for document in documents], np.int64)
@@ -54,7 +52,7 @@ def quality_signals(batch: WordBatch) -> dict[str, IntArray | FloatArray]:
     ellipsis_lines = np.array([sum(line.endswith(ELLIPSES) for line in document.lines) for document in documents])
     hashes = np.array([document.text.count("#") for document in documents], np.int64)
     ellipses = np.array([sum(map(document.text.count, ELLIPSES)) for document in documents], np.int64)
-    letters = np.array(list(map(bool, map(_LETTER.search, batch.vocabulary))), bool)
+    letters = np.array([word.isalpha() or any(map(str.isalpha, word)) for word in batch.vocabulary], bool)
     return {
         "n_words": batch.n_words,
         "mean_word_length": fraction(batch.n_chars, batch.n_words),

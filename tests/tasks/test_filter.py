@@ -3,13 +3,13 @@ import logging
 import pyarrow as pa
 import pytest
 
-from infra.errors import BadConfig
+from infra.errors import BadConfig, BadInput
 from infra.params import Runtime
 from infra.stage import parse_params
 from infra.store import Store
 from tasks import filter as module
 from tasks.documents import open_part
-from tasks.filter import KEPT, REJECTED, FilterParams, apply_rules, filter_documents, resolve_rules
+from tasks.filter import KEPT, REJECTED, FilterParams, apply_rules, explain, filter_documents, resolve_rules
 from tasks.measure import MeasureParams, measure, measure_texts
 from tests.tasks.filters.prose import PROSE
 from tests.tasks.raw_documents import raw_documents
@@ -173,6 +173,21 @@ def test_the_stage_accounts_for_every_document_by_reason(measured):
     assert open_part(artifact, 1, ["text"]).num_rows == 0
     assert open_part(artifact, 2, ["n_words"]).column("row").to_pylist() == [1]
     assert [rule["name"] for rule in artifact.manifest.metrics["rules"]] == [rule.name for rule in DEFAULT_RULES]
+
+
+def test_explain_gives_the_value_for_every_rule_that_the_artifact_was_made_with(measured):
+    artifact = filter_documents.run(measured.store, documents=measured)
+    verdicts = explain(artifact, 2, 0)
+    assert [verdict.rule for verdict in verdicts] == DEFAULT_RULES
+    assert [verdict.rule.name for verdict in verdicts if verdict.fired] == ["c4_curly_brackets"]
+    assert not any(verdict.fired for verdict in explain(artifact, 0, 0))
+
+
+def test_explain_refuses_a_document_that_never_reached_the_filter(measured):
+    first = filter_documents.run(measured.store, documents=measured)
+    second = filter_documents.run(measured.store, documents=first, params=FilterParams(presets=("c4",)))
+    with pytest.raises(BadInput, match="row 1 of part 0"):
+        explain(second, 0, 1)
 
 
 def test_what_was_filtered_can_be_filtered_again(measured):

@@ -9,7 +9,7 @@ from tasks.filters.gopher import quality_signals, repetition_signals
 from tasks.words import WordBatch, split_text
 from tests.tasks.filters import literal
 
-WORDS = ["a", "b", "the", "The", "that,", "longer", "#", "...", "-", "•", "3.5", "…", "naïve", "漢字"]
+WORDS = ["a", "b", "the", "The", "that,", "longer", "#", "...", "-", "•", "3.5", "x²", "½", "…", "naïve", "漢字"]
 # Few words, so that n-grams repeat; line feeds are words too.
 TEXTS = st.lists(st.sampled_from([*WORDS, "\n", "\n", "\n\n"]), max_size=60).map(" ".join)
 
