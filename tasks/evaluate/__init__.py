@@ -3,3 +3,7 @@
 `stage.py` is the stage; the measures are pure functions in `rouge.py`, `form.py`, `statistics.py`, `prediction.py`,
 `answers.py` and `preferences.py`.
 """
+
+from tasks.evaluate.stage import EvaluateParams, evaluate
+
+__all__ = ["EvaluateParams", "evaluate"]

@@ -99,7 +99,7 @@ def prompt_ids(encoder: "Encoder", question: Question, style: str) -> list[int]:
 
 
 def stop_ids(encoder: "Encoder", style: str) -> list[int]:
-    """Ids that end an answer. A chat model must use `<|im_end|>`, but after `<|endoftext|>` there is nothing to read."""
+    """Ids that end an answer: of the plain prompt the document's end, in ChatML `<|im_end|>` too."""
     return [encoder.im_end, encoder.end_of_text] if style == CHATML else [encoder.end_of_text]
 
 

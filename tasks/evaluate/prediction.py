@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # fp32 logits held at once: positions x vocabulary <= 2^25 are 128 MiB.
 LOGITS_AT_ONCE = 1 << 25
+# Part of the task hash; raised when what is predicted, or how it is divided, changes.
+TASK_VERSION = 1
 IGNORE_INDEX = -100
 
 Ids = npt.NDArray[np.int64]

@@ -1,0 +1,123 @@
+"""Preference accuracy: on how many held-out pairs does a model rank the better answer higher than its reference does?
+
+Direct preference optimisation has an implicit reward, beta * (log p(answer) - log p_reference(answer)) (Rafailov et
+al., 2023, equation 5). A pair is won when the chosen answer's reward is the greater; beta scales both alike, so it is
+left out here and margins are in nats.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from infra.errors import BadInput
+from tasks.chat import Message
+from tasks.evaluate.prediction import IGNORE_INDEX, LOGITS_AT_ONCE
+
+if TYPE_CHECKING:
+    from model.transformer import Transformer
+    from tasks.encoding import Encoder
+
+TASK_VERSION = 1  # part of the task hash; raised when rendering or scoring changes
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A prompt with the answer that was preferred and the one that was not."""
+
+    prompt: tuple[Message, ...]
+    chosen: str
+    rejected: str
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Ids of a conversation; the first `prompt_length` of them are given, the others are scored."""
+
+    ids: list[int]
+    prompt_length: int
+
+
+def read_pairs(path: Path, limit: int) -> tuple[list[Pair], int]:
+    """(evenly spaced pairs, how many there are) of a file with one JSON object a line.
+
+    Raises:
+        BadInput: a line lacks `prompt` (messages), `chosen` or `rejected` (texts).
+    """
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    n = min(limit, len(lines))
+    return [_pair(path, i * len(lines) // n, lines[i * len(lines) // n]) for i in range(n)], len(lines)
+
+
+def _pair(path: Path, number: int, line: str) -> Pair:
+    try:
+        row = json.loads(line)
+        pair = Pair(tuple(row["prompt"]), row["chosen"], row["rejected"])
+        if not (pair.prompt and isinstance(pair.chosen, str) and isinstance(pair.rejected, str)):
+            raise TypeError("empty prompt, or answers that are not texts")
+        return pair
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(
+            f"{path.name}, line {number + 1}: needs a JSON object with `prompt` (messages), `chosen` and `rejected`"
+            f" (texts) ({type(error).__name__}: {error})"
+        ) from error
+
+
+def sequences(encoder: "Encoder", pair: Pair) -> tuple[Rendered, Rendered]:
+    """(chosen, rejected) as the model sees them: the prompt in ChatML, the answer, `<|im_end|>`."""
+    prompt = encoder.render_chat(pair.prompt, add_generation_prompt=True)[0]
+    chosen, rejected = (
+        Rendered([*prompt, *encoder.encode(answer.strip()), encoder.im_end], len(prompt))
+        for answer in (pair.chosen, pair.rejected)
+    )
+    return chosen, rejected
+
+
+def log_probabilities(model: "Transformer", given: Sequence[Rendered], pad: int) -> npt.NDArray[np.float64]:
+    """Summed log-probability (nats) of each sequence's answer, float64[len(given)], in the order given.
+
+    Sequences of like length are scored together; padding stands at the end, where causal attention never looks.
+    """
+    import torch
+
+    result = np.zeros(len(given))
+    order = sorted(range(len(given)), key=lambda i: len(given[i].ids))
+    start = 0
+    with torch.inference_mode():
+        while start < len(order):
+            stop, width = _batch_end(given, order, start, model.config.vocab_size)
+            members = order[start:stop]
+            tokens = torch.full((len(members), width), pad)
+            labels = torch.full((len(members), width), IGNORE_INDEX)
+            for row, i in enumerate(members):
+                ids = torch.tensor(given[i].ids)
+                tokens[row, : len(ids) - 1] = ids[:-1]
+                labels[row, given[i].prompt_length - 1 : len(ids) - 1] = ids[given[i].prompt_length :]
+            nll = model(tokens, labels=labels, reduction="none")
+            result[members] = -nll.double().sum(dim=1).numpy()
+            start = stop
+    return result
+
+
+def _batch_end(given: Sequence[Rendered], order: Sequence[int], start: int, vocab_size: int) -> tuple[int, int]:
+    """(end of the batch that begins at `start`, its width): as many sequences as LOGITS_AT_ONCE allows."""
+    stop, width = start, 1
+    while stop < len(order):
+        wider = max(width, len(given[order[stop]].ids) - 1)
+        if stop > start and (stop + 1 - start) * wider * vocab_size > LOGITS_AT_ONCE:
+            break
+        stop, width = stop + 1, wider
+    return stop, width
+
+
+def margins(
+    model: "Transformer", reference: "Transformer", pairs: Sequence[tuple[Rendered, Rendered]], pad: int
+) -> npt.NDArray[np.float64]:
+    """Implicit reward of the chosen answer minus that of the rejected one, in nats, float64[len(pairs)]."""
+    flat = [side for pair in pairs for side in pair]
+    gain = log_probabilities(model, flat, pad) - log_probabilities(reference, flat, pad)
+    return gain[0::2] - gain[1::2]

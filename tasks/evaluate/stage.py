@@ -1,0 +1,342 @@
+"""The `evaluate` stage: measure models on held-out pages, one table of scores and every answer beside them.
+
+    scores       a row a (model, task, metric): value, standard error, over how many, hashes of task and tokenizer
+    answers      every question with every model's answer and its measures; `counted`: the way of asking that counts
+    differences  paired differences of models on the same questions, with 95 % intervals
+
+All of it runs in this process, one model in memory at a time (two for preferences), in fp32. Values are rounded to
+DECIMALS, beyond which the number of threads would show.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from infra.canonical import digest, file_sha256
+from infra.errors import BadInput
+from infra.params import Params, Runtime
+from infra.process import usable_cores
+from infra.stage import Draft, stage
+from infra.store import Artifact
+from tasks.encoding import TOKENIZER_FILE, Encoder
+from tasks.evaluate import answers as asking
+from tasks.evaluate import prediction, preferences
+from tasks.evaluate.form import form
+from tasks.evaluate.models import MODEL_FOLDER, Model, compared, context_length, greedy, in_road_order, load
+from tasks.evaluate.statistics import Mean, mean, paired_difference
+from tasks.ngrams import ngram_log2_probabilities
+from tasks.tokens.files import Tokens, prefixes, read_index, token_files
+
+if TYPE_CHECKING:
+    from model.transformer import Transformer
+
+SCORES = pa.schema(
+    [
+        ("model", pa.string()),  # a reference; of a baseline its name; "reference" for the reference answers
+        ("stage", pa.string()),
+        ("task", pa.string()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+        ("stderr", pa.float64()),
+        ("n", pa.int64()),
+        ("task_hash", pa.string()),
+        ("tokenizer_hash", pa.string()),
+    ]
+)
+ANSWERS = pa.schema(
+    [
+        ("question_id", pa.int64()),  # line of the held-out file, from 0
+        ("question", pa.string()),
+        ("reference", pa.string()),
+        ("model", pa.string()),
+        ("stage", pa.string()),
+        ("prompt", pa.string()),  # chatml or plain
+        ("counted", pa.bool_()),
+        ("answer", pa.string()),
+        ("rouge_l", pa.float64()),
+        ("exact_form", pa.bool_()),
+        ("finish_reason", pa.string()),  # stop or length
+    ]
+)
+DIFFERENCES = pa.schema(
+    [
+        ("task", pa.string()),
+        ("metric", pa.string()),
+        ("before", pa.string()),
+        ("after", pa.string()),
+        ("value", pa.float64()),
+        ("stderr", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("n", pa.int64()),
+        ("task_hash", pa.string()),
+    ]
+)
+QUESTIONS_FILE = "test.jsonl"
+PAIRS_FILE = "preferences-test.jsonl"
+BASE, DPO = "pretrain", "dpo"
+DECIMALS = 6
+HELDOUT_TASK, ANSWERS_TASK, PREFERENCES_TASK = "heldout", "answers", "preferences"
+DIFFERENCE_METRICS = ("rouge_l", "exact_form")
+
+
+class ChatData(Artifact):
+    """Role: conversations and preference pairs."""
+
+    accepts = ("chat-data",)
+
+
+class EvaluateParams(Params):
+    """What is measured, and on how much."""
+
+    split: Literal["validation", "test"] = Field("test", description="Held-out split whose text is predicted.")
+    heldout_tokens: int = Field(
+        1_000_000, ge=1, description="Tokens to predict; of more, evenly spaced documents are taken."
+    )
+    ngram_tokens: int = Field(
+        50_000_000, ge=1, description="Training tokens that the n-gram baselines are counted on, from the first."
+    )
+    questions: int = Field(1000, ge=0, description="Held-out questions to ask, evenly spaced in their file.")
+    max_new_tokens: int = Field(128, ge=1, description="Tokens after which an answer is cut off.")
+    pairs: int = Field(1000, ge=0, description="Held-out preference pairs to rank, evenly spaced in their file.")
+    seed: int = Field(0, description="Seed of the bootstrap intervals.")
+
+
+@dataclass
+class Ledger:
+    """The rows written so far."""
+
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    differences: list[dict[str, Any]] = field(default_factory=list)
+
+    def score(self, model: str, stage_name: str, task: str, metric: str, value: Mean, hashes: tuple[str, str]) -> None:
+        """Add one score."""
+        self.scores.append(
+            {
+                "model": model,
+                "stage": stage_name,
+                "task": task,
+                "metric": metric,
+                "value": round(value.value, DECIMALS),
+                "stderr": None if value.stderr is None else round(value.stderr, DECIMALS),
+                "n": value.n,
+                "task_hash": hashes[0],
+                "tokenizer_hash": hashes[1],
+            }
+        )
+
+
+@stage(
+    "evaluate",
+    version=1,
+    libraries=("torch", "tokenizers"),
+    tables={"scores": SCORES, "answers": ANSWERS, "differences": DIFFERENCES},
+)
+def evaluate(
+    tokens: Tokens, chat: ChatData, models: list[Model], params: EvaluateParams, runtime: Runtime, out: Draft
+) -> None:
+    """Measure each model: held-out bits per byte beside n-grams, answers to held-out questions, preferences.
+
+    Raises:
+        BadInput: a model has another tokenizer than the tokens, or a file of `chat` cannot be read.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(runtime.cores or usable_cores())
+    try:
+        _evaluate(tokens, chat, in_road_order(models), params, out)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _evaluate(tokens: Tokens, chat: ChatData, models: list[Model], params: EvaluateParams, out: Draft) -> None:
+    tokenizer = tokens.parent("tokenizer").file(TOKENIZER_FILE)
+    encoder, tokenizer_hash = Encoder.load(tokenizer.parent), file_sha256(tokenizer)[:16]
+    for model in models:
+        if file_sha256(model.file(f"{MODEL_FOLDER}/{TOKENIZER_FILE}"))[:16] != tokenizer_hash:
+            raise BadInput(f"{model.ref} has another tokenizer than {tokens.ref}; evaluate it on its own tokens")
+    ledger = Ledger()
+    heldout, heldout_hash = _heldout(tokens, encoder, params, out)
+    if heldout is not None:
+        _score_ngrams(tokens, heldout, encoder, params, ledger, (heldout_hash, tokenizer_hash))
+    questions, n_questions, too_long = _questions(chat, models, encoder, params)
+    given: dict[str, dict[str, list[asking.Scored]]] = {}
+    for number, model in enumerate(models):
+        out.progress(number, len(models), f"model {number + 1} of {len(models)}: {model.ref}")
+        network = load(model)
+        out.metrics.setdefault("parameters", {})[model.ref] = sum(p.numel() for p in network.parameters())
+        if heldout is not None:
+            bits = prediction.token_bits(network, heldout, encoder.end_of_text)
+            value = prediction.bits_per_byte(bits, heldout)
+            hashes = (heldout_hash, tokenizer_hash)
+            ledger.score(model.ref, model.stage, HELDOUT_TASK, "bits_per_byte", value, hashes)
+        if questions:
+            generate = greedy(network)
+            given[model.ref] = {
+                style: asking.ask(encoder, generate, questions, style, params.max_new_tokens)
+                for style in ((asking.CHATML, asking.PLAIN) if model.stage == BASE else (asking.CHATML,))
+            }
+        if model.stage == DPO and chat.files(PAIRS_FILE):
+            _score_preferences(model, network, chat, encoder, params, ledger, tokenizer_hash)
+    if questions:
+        _score_answers(models, questions, given, params, ledger, tokenizer_hash)
+    for name, rows, schema in (
+        ("scores", ledger.scores, SCORES),
+        ("answers", ledger.answers, ANSWERS),
+        ("differences", ledger.differences, DIFFERENCES),
+    ):
+        out.write(name, pa.Table.from_pylist(rows, schema=schema))
+    dropped = {"not_sampled": n_questions - len(questions) - too_long, "too_long": too_long}
+    out.count("question", n_questions, dropped=dropped, out=len(ledger.answers), out_unit="answer")
+    for row in ledger.scores:
+        if row["metric"] in ("bits_per_byte", "rouge_l"):
+            out.metrics.setdefault(row["metric"], {})[f"{row['model']} {row['task']}"] = row["value"]
+
+
+# -- the tasks --------------------------------------------------------------------------------------------------------
+
+
+def _heldout(
+    tokens: Tokens, encoder: Encoder, params: EvaluateParams, out: Draft
+) -> tuple[prediction.HeldOut | None, str]:
+    """The text to predict and its task hash; None when the split is empty."""
+    from model.indexed import IndexedDataset
+
+    if not any(entry["split"] == params.split and entry["n_bytes"] for entry in read_index(tokens)["files"]):
+        out.log.warning("%s holds no %s text: bits per byte are not measured", tokens.ref, params.split)
+        return None, ""
+    files = [IndexedDataset(prefix) for prefix in prefixes(tokens, token_files(tokens, params.split))]
+    heldout = prediction.take_heldout(files, prediction.token_bytes(encoder), params.heldout_tokens)
+    out.metrics["heldout"] = {
+        "split": params.split,
+        "documents": len(heldout.n_bytes),
+        "tokens": int(heldout.is_text.sum()),
+        "bytes": heldout.total_bytes,
+    }
+    return heldout, digest([HELDOUT_TASK, prediction.TASK_VERSION, heldout.tokens.tolist()])
+
+
+def _score_ngrams(
+    tokens: Tokens,
+    heldout: prediction.HeldOut,
+    encoder: Encoder,
+    params: EvaluateParams,
+    ledger: Ledger,
+    hashes: tuple[str, str],
+) -> None:
+    """Unigram, bigram and Witten-Bell trigram on the same tokens."""
+    from model.indexed import IndexedDataset
+
+    pieces: list[np.ndarray] = []
+    room = params.ngram_tokens
+    for prefix in prefixes(tokens, token_files(tokens, "train")):
+        pieces.append(np.asarray(IndexedDataset(prefix).tokens[:room]))
+        room -= len(pieces[-1])
+        if room <= 0:
+            break
+    scores = ngram_log2_probabilities(np.concatenate(pieces), heldout.tokens, encoder.vocab_size)
+    for name, log2 in scores.items():
+        ledger.score(name, "baseline", HELDOUT_TASK, "bits_per_byte", prediction.bits_per_byte(-log2, heldout), hashes)
+
+
+def _questions(
+    chat: ChatData, models: Sequence[Model], encoder: Encoder, params: EvaluateParams
+) -> tuple[list[asking.Question], int, int]:
+    """(questions that fit every model in both ways of asking, how many there are in all, how many were too long)."""
+    chosen, total = asking.read_questions(chat.file(QUESTIONS_FILE), params.questions)
+    room = min(context_length(model) for model in models) - params.max_new_tokens
+    fitting = [
+        question
+        for question in chosen
+        if max(len(asking.prompt_ids(encoder, question, style)) for style in (asking.CHATML, asking.PLAIN)) <= room
+    ]
+    return fitting, total, len(chosen) - len(fitting)
+
+
+def _score_answers(
+    models: Sequence[Model],
+    questions: Sequence[asking.Question],
+    given: dict[str, dict[str, list[asking.Scored]]],
+    params: EvaluateParams,
+    ledger: Ledger,
+    tokenizer_hash: str,
+) -> None:
+    """Figures of each way of asking, every answer, and the differences between models."""
+    hashes = {
+        style: asking.task_hash(ANSWERS_TASK, style, questions, params.max_new_tokens)
+        for style in (asking.CHATML, asking.PLAIN)
+    }
+    references = mean([float(form(question.reference, ended=True).exact) for question in questions])
+    both = (hashes[asking.CHATML], tokenizer_hash)
+    ledger.score("reference", "reference", f"{ANSWERS_TASK}.{asking.CHATML}", "exact_form", references, both)
+    counted = {model.ref: asking.better_style(given[model.ref]) for model in models}
+    for model in models:
+        for style, scored in given[model.ref].items():
+            for metric, value in asking.figures(scored).items():
+                task = f"{ANSWERS_TASK}.{style}"
+                ledger.score(model.ref, model.stage, task, metric, value, (hashes[style], tokenizer_hash))
+            for question, answer in zip(questions, scored, strict=True):
+                ledger.answers.append(
+                    {
+                        "question_id": question.number,
+                        "question": question.text,
+                        "reference": question.reference,
+                        "model": model.ref,
+                        "stage": model.stage,
+                        "prompt": style,
+                        "counted": style == counted[model.ref],
+                        "answer": answer.answer,
+                        "rouge_l": round(answer.rouge_l, DECIMALS),
+                        "exact_form": answer.exact_form,
+                        "finish_reason": answer.finish_reason,
+                    }
+                )
+    for metric in DIFFERENCE_METRICS:
+        for before, after in compared(models):
+            old, new = (asking.values_of(given[ref][counted[ref]], metric) for ref in (before, after))
+            found = paired_difference(old, new, params.seed)
+            ledger.differences.append(
+                {
+                    "task": ANSWERS_TASK,
+                    "metric": metric,
+                    "before": before,
+                    "after": after,
+                    "value": round(found.value, DECIMALS),
+                    "stderr": None if found.stderr is None else round(found.stderr, DECIMALS),
+                    "low": round(found.low, DECIMALS),
+                    "high": round(found.high, DECIMALS),
+                    "n": found.n,
+                    "task_hash": hashes[asking.CHATML],
+                }
+            )
+
+
+def _score_preferences(
+    model: Model,
+    network: "Transformer",
+    chat: ChatData,
+    encoder: Encoder,
+    params: EvaluateParams,
+    ledger: Ledger,
+    tokenizer_hash: str,
+) -> None:
+    """Preference accuracy against the model that it was tuned from."""
+    pairs, _ = preferences.read_pairs(chat.file(PAIRS_FILE), params.pairs)
+    rendered = [preferences.sequences(encoder, pair) for pair in pairs]
+    room = context_length(model)
+    rendered = [pair for pair in rendered if max(len(side.ids) for side in pair) <= room]
+    if not rendered:
+        return
+    reference = load(Model(model.store, model.parent("model").manifest))
+    margins = preferences.margins(network, reference, rendered, encoder.pad)
+    task_hash = digest([PREFERENCES_TASK, preferences.TASK_VERSION, [[side.ids for side in pair] for pair in rendered]])
+    hashes = (task_hash, tokenizer_hash)
+    won = mean((margins > 0).astype(float).tolist())
+    ledger.score(model.ref, model.stage, PREFERENCES_TASK, "accuracy", won, hashes)
+    ledger.score(model.ref, model.stage, PREFERENCES_TASK, "margin", mean(margins.tolist()), hashes)
