@@ -42,12 +42,21 @@ class Sandbox:
 
     Args:
         work: message in, answer out; runs in the child. Its exceptions end the child (a crash): catch what is expected.
+        prepare: called once in every new child.
         cpu_seconds: CPU time that one message may take.
         memory_bytes: address space that the child may add to what it was born with.
     """
 
-    def __init__(self, work: Callable[[bytes], bytes], *, cpu_seconds: int, memory_bytes: int) -> None:
+    def __init__(
+        self,
+        work: Callable[[bytes], bytes],
+        *,
+        cpu_seconds: int,
+        memory_bytes: int,
+        prepare: Callable[[], None] | None = None,
+    ) -> None:
         self._work = work
+        self._prepare = prepare
         self._cpu_seconds = cpu_seconds
         self._memory_bytes = memory_bytes
         self._child = 0
@@ -111,6 +120,8 @@ class Sandbox:
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         logging.disable(logging.CRITICAL)  # libraries remark on single pages; what matters is in the answer
+        if self._prepare:
+            self._prepare()
         while True:
             try:
                 message = pipe.recv_bytes()
