@@ -44,7 +44,7 @@ def quality_signals(batch: WordBatch) -> dict[str, IntArray | FloatArray]:
     Returns:
         name -> (n_documents,): `n_words`; `mean_word_length` in characters; `hash_ratio` and `ellipsis_ratio`, symbols
         a word; `bullet_line_fraction` and `ellipsis_line_fraction` of the lines; `alpha_word_fraction`, words with a
-        letter (`str.isalpha`); `stop_words`, how many of `STOP_WORDS` occur (any case, punctuation around them ignored).
+        letter; `stop_words`, how many of `STOP_WORDS` occur (in any case, punctuation around them ignored).
     """
     documents = batch.documents
     n_lines = np.array([len(document.lines) for document in documents], np.int64)

@@ -25,7 +25,7 @@ import pyarrow as pa
 from tasks.filter import FilterParams, apply_rules, resolve_rules
 from tasks.filters import c4, fineweb, gopher, language, pii
 from tasks.measure import MeasureParams, measure_texts
-from tasks.words import batches, split_text
+from tasks.words import WordBatch, batches, split_text
 from tests.tasks.filters import literal
 
 PAGE_CHARS = 6_000  # mean of the pages that an extractor leaves of a crawl
@@ -71,7 +71,7 @@ def differences(texts: Sequence[str]) -> int:
     """Gopher signals on which the literal implementation says otherwise."""
     found: dict[str, list[float]] = {}
     for batch in batches(map(split_text, texts)):
-        for name, values in {**gopher.quality_signals(batch), **gopher.repetition_signals(batch)}.items():
+        for name, values in _gopher(batch).items():
             found.setdefault(name, []).extend(values.tolist())
     differing = 0
     for d, text in enumerate(texts):
@@ -121,9 +121,8 @@ def main() -> None:
     print(f"{'signals that differ':<44}{differences(texts):>10}")
 
 
-def _gopher(batch: Any) -> None:
-    gopher.quality_signals(batch)
-    gopher.repetition_signals(batch)
+def _gopher(batch: WordBatch) -> dict[str, Any]:
+    return {**gopher.quality_signals(batch), **gopher.repetition_signals(batch)}
 
 
 if __name__ == "__main__":
