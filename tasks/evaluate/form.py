@@ -3,9 +3,9 @@
 An answer has exact form when all four hold:
 
 - it *ended*: the model itself closed its turn (`<|im_end|>`; for a plain prompt, the line's end) before the limit;
-- it is *one sentence*: one line that begins with a letter, a digit, or an opening quote, bracket or backtick, ends
-  with a full stop, question or exclamation mark (closing quotes and brackets may follow), and holds no other end
-  of a sentence inside;
+- it is *one or two sentences*, as the answers it was taught are: one line that begins with a letter, a digit, or an
+  opening quote, bracket or backtick, ends with a full stop, question or exclamation mark (closing quotes and brackets
+  may follow), and holds at most one other end of a sentence inside;
 - it does *not repeat* itself: no word three times in a row and no four words twice;
 - it is *clean*: no control or replacement character, no text that looks like a chat marker.
 
@@ -29,6 +29,7 @@ _INNER_END = re.compile(
     rf"(\S*?)([{re.escape(_LATIN_END)}]+)[{re.escape(_CLOSERS)}]*\s+(?=[{re.escape(_OPENERS)}]*(\S))"
 )
 _CHAT_MARKER = re.compile(r"<\|[a-z_]+\|>")
+MAX_SENTENCES = 2
 _REPEATED_WORDS = 4
 _WORD_RUN = 3
 
@@ -38,23 +39,23 @@ class Form:
     """The four conditions, each by itself, so that a report can say which one fails."""
 
     ended: bool
-    one_sentence: bool
+    is_sentences: bool
     no_repetition: bool
     clean: bool
 
     @property
     def exact(self) -> bool:
         """All of them."""
-        return self.ended and self.one_sentence and self.no_repetition and self.clean
+        return self.ended and self.is_sentences and self.no_repetition and self.clean
 
 
 def form(answer: str, ended: bool) -> Form:
     """Judge `answer` (without its end-of-turn token); `ended` says whether the model closed the turn itself."""
-    return Form(ended, is_one_sentence(answer), not repeats_itself(answer), is_clean(answer))
+    return Form(ended, is_short_prose(answer), not repeats_itself(answer), is_clean(answer))
 
 
-def is_one_sentence(text: str) -> bool:
-    """Whether `text` is one sentence on one line, as defined above."""
+def is_short_prose(text: str) -> bool:
+    """Whether `text` is one line of one or two whole sentences, as defined above."""
     text = text.strip()
     if not text or "\n" in text or "\r" in text:
         return False
@@ -63,12 +64,17 @@ def is_one_sentence(text: str) -> bool:
     body = text.rstrip(_CLOSERS)
     if not body or body[-1] not in _LATIN_END + _OTHER_END:
         return False
-    inner = body.rstrip(_LATIN_END + _OTHER_END)
-    return not any(mark in inner for mark in _OTHER_END) and not _ends_inside(text)
+    return sentences(text) <= MAX_SENTENCES
 
 
-def _ends_inside(text: str) -> bool:
-    """Whether a sentence ends before the last one: a mark, a space, and a capital letter or a digit after it."""
+def sentences(text: str) -> int:
+    """How many sentences a text that ends with one holds: ends inside it, and the last.
+
+    An end is a mark that a blank and then no small letter follow, unless the stop belongs to an abbreviation or an
+    initial; a mark of a script without capitals is always one.
+    """
+    inner = text.rstrip(_CLOSERS).rstrip(_LATIN_END + _OTHER_END)
+    count = 1 + sum(mark in _OTHER_END for mark in inner)
     for match in _INNER_END.finditer(text):
         word, marks, following = match.groups()
         if following.islower():
@@ -77,8 +83,8 @@ def _ends_inside(text: str) -> bool:
         is_initial = len(word) == 1 and word.isalpha()
         if marks == "." and (_ABBREVIATION.fullmatch(word) or is_initial):
             continue
-        return True
-    return False
+        count += 1
+    return count
 
 
 def repeats_itself(text: str) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.evaluate.form import form, is_clean, is_one_sentence, repeats_itself
+from tasks.evaluate.form import form, is_clean, is_short_prose, repeats_itself, sentences
 
 
 @pytest.mark.parametrize(
@@ -20,8 +20,8 @@ from tasks.evaluate.form import form, is_clean, is_one_sentence, repeats_itself
         "Version 1.2.3 of foo.bar is used!",
     ],
 )
-def test_one_sentence_is_recognised(text):
-    assert is_one_sentence(text)
+def test_a_sentence_is_recognised(text):
+    assert is_short_prose(text) and sentences(text) == 1
 
 
 @pytest.mark.parametrize(
@@ -30,18 +30,25 @@ def test_one_sentence_is_recognised(text):
         "",
         "   ",
         "No end",
-        "Two sentences. Here they are.",
-        "Really? Yes.",
+        "One. Two. Three.",
+        "Really? Yes. Indeed.",
         "First line.\nSecond line.",
         ", and then it ends.",
-        "返回。数组。",
-        "Numbers follow. 3 of them.",
+        "返回。数组。形状。",
+        "It is. 3 of them. Gone.",
         "123.",
         "...",
     ],
 )
-def test_anything_else_is_not_one_sentence(text):
-    assert not is_one_sentence(text)
+def test_anything_else_is_no_short_prose(text):
+    assert not is_short_prose(text)
+
+
+def test_sentences_are_counted():
+    assert sentences("Return the shape of the array.") == 1
+    assert sentences("It closes the file, e.g. The stream. It then flushes it.") == 2
+    assert sentences("返回数组。形状。") == 2
+    assert sentences("Numbers follow. 3 of them. (All gone.)") == 3
 
 
 def test_loops_are_repetition_and_ordinary_words_are_not():
@@ -62,5 +69,5 @@ def test_form_names_the_condition_that_fails():
     good = form("Return the shape.", ended=True)
     assert good.exact
     cut = form("Return the shape.", ended=False)
-    assert not cut.exact and cut.one_sentence and not cut.ended
+    assert not cut.exact and cut.is_sentences and not cut.ended
     assert not form("It is is is so.", ended=True).no_repetition
