@@ -41,7 +41,7 @@ class TokensParams(Params):
 
 
 @stage("tokens", version=1, libraries=("tokenizers",), tables={"documents": DOCUMENTS})
-def tokenize(documents: Corpus, tokenizer: Vocabulary, params: TokensParams, out: Draft) -> None:
+def tokens(documents: Corpus, tokenizer: Vocabulary, params: TokensParams, out: Draft) -> None:
     """Encode every document of a mix into Megatron's indexed files.
 
     Raises:

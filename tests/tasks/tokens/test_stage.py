@@ -12,7 +12,7 @@ from tasks.encoding import Encoder
 from tasks.tokenizer import TokenizerParams, train_tokenizer
 from tasks.tokens import stage as tokens_stage
 from tasks.tokens.files import file_name, prefixes, read_index, token_files
-from tasks.tokens.stage import TokensParams, group_parts, tokenize
+from tasks.tokens.stage import TokensParams, group_parts, tokens
 from tests.tasks.mixtures import mixture
 from tests.tasks.test_encoding import HOSTILE, TEXTS
 
@@ -64,7 +64,7 @@ def group_bytes_of_one_part() -> int:
 
 
 def test_files_hold_each_document_once_in_order_with_its_end(store: Store, mix: Artifact, tokenizer: Artifact) -> None:
-    made = tokenize.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams())
+    made = tokens.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams())
     encoder = Encoder.load(tokenizer.file("tokenizer.json").parent)
     seen = 0
     for split in ("train", "validation", "test"):
@@ -85,7 +85,7 @@ def test_files_hold_each_document_once_in_order_with_its_end(store: Store, mix: 
 
 
 def test_the_table_says_which_tokens_are_which_document(store: Store, mix: Artifact, tokenizer: Artifact) -> None:
-    made = tokenize.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams(group_bytes=1))
+    made = tokens.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams(group_bytes=1))
     encoder = Encoder.load(tokenizer.file("tokenizer.json").parent)
     table = made.read_table("documents").to_pylist()
     texts = {row["doc_id"]: row["text"] for part in PARTS for row in part}
@@ -99,7 +99,7 @@ def test_the_table_says_which_tokens_are_which_document(store: Store, mix: Artif
 
 
 def test_counts_and_bytes_of_each_split_add_up(store: Store, mix: Artifact, tokenizer: Artifact) -> None:
-    made = tokenize.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams())
+    made = tokens.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams())
     splits = made.manifest.metrics["splits"]
     for split, entry in splits.items():
         texts = [row["text"] for part in PARTS for row in part if row["split"] == split]
@@ -114,19 +114,19 @@ def test_counts_and_bytes_of_each_split_add_up(store: Store, mix: Artifact, toke
 def test_the_stream_does_not_depend_on_how_text_is_batched(
     store: Store, mix: Artifact, tokenizer: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = tokenize.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams())
+    one = tokens.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams())
     monkeypatch.setattr(tokens_stage, "BATCH_BYTES", 1)
     other_store = Store(tmp_path / "other")
     other_mix = mixture(other_store, PARTS)
     other_tokenizer = train_tokenizer.run(other_store, documents=other_mix, params=TokenizerParams(vocab_size=500))
-    other = tokenize.run(other_store, documents=other_mix, tokenizer=other_tokenizer, params=TokensParams())
+    other = tokens.run(other_store, documents=other_mix, tokenizer=other_tokenizer, params=TokensParams())
     assert one.version == other.version
     assert [entry.sha256 for entry in one.files()] == [entry.sha256 for entry in other.files()]
 
 
 def test_groups_cut_files_and_not_the_stream(store: Store, mix: Artifact, tokenizer: Artifact) -> None:
-    whole = tokenize.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams())
-    cut = tokenize.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams(group_bytes=1))
+    whole = tokens.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams())
+    cut = tokens.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams(group_bytes=1))
     assert len(token_files(cut, "train", "general")) == 4
     for domain in ("code", "general"):
         streams = [
@@ -152,14 +152,14 @@ def test_a_killed_run_continues_after_its_last_finished_group(
 
     monkeypatch.setattr(tokens_stage, "write_group", dies_at_two)
     with pytest.raises(KeyboardInterrupt):
-        tokenize.run(store, documents=mix, tokenizer=tokenizer, params=params)
-    resumed = tokenize.run(store, documents=mix, tokenizer=tokenizer, params=params)
+        tokens.run(store, documents=mix, tokenizer=tokenizer, params=params)
+    resumed = tokens.run(store, documents=mix, tokenizer=tokenizer, params=params)
     assert written == [0, 1, 2, 2, 3]
     monkeypatch.undo()
     fresh_store = Store(tmp_path / "fresh")
     fresh_mix = mixture(fresh_store, PARTS)
     fresh_tokenizer = train_tokenizer.run(fresh_store, documents=fresh_mix, params=TokenizerParams(vocab_size=500))
-    fresh = tokenize.run(fresh_store, documents=fresh_mix, tokenizer=fresh_tokenizer, params=params)
+    fresh = tokens.run(fresh_store, documents=fresh_mix, tokenizer=fresh_tokenizer, params=params)
     assert [(e.path, e.sha256) for e in resumed.files()] == [(e.path, e.sha256) for e in fresh.files()]
 
 
@@ -190,4 +190,4 @@ def test_domains_with_different_names_have_different_files() -> None:
 
 def test_a_mix_without_documents_is_refused(store: Store, tokenizer: Artifact) -> None:
     with pytest.raises(BadInput, match="nothing to tokenize"):
-        tokenize.run(store, documents=mixture(store, [[], []]), tokenizer=tokenizer, params=TokensParams())
+        tokens.run(store, documents=mixture(store, [[], []]), tokenizer=tokenizer, params=TokensParams())

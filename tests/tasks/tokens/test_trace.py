@@ -9,7 +9,8 @@ from model.batching import sample_rows
 from model.data import TokenRows
 from tasks.tokenizer import TokenizerParams, train_tokenizer
 from tasks.tokens.files import prefixes, token_files
-from tasks.tokens.stage import TokensParams, tokenize
+from tasks.tokens.stage import TokensParams
+from tasks.tokens.stage import tokens as tokens_of
 from tasks.tokens.trace import Position, parse_stream, position_of, row_documents, trace
 from tests.tasks.mixtures import mixture
 from tests.tasks.tokens.test_stage import PARTS, read_megatron
@@ -20,7 +21,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     store = Store(tmp_path_factory.mktemp("store"))
     mix = mixture(store, PARTS)
     tokenizer = train_tokenizer.run(store, documents=mix, params=TokenizerParams(vocab_size=500))
-    return tokenize.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams(group_bytes=1))
+    return tokens_of.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams(group_bytes=1))
 
 
 def owners(split: str, domain: str | None, tokens: Artifact) -> list[tuple[str, int]]:
