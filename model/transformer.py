@@ -29,6 +29,23 @@ class Cache(Protocol):
         ...
 
 
+class Linear(nn.Linear):
+    """A projection without bias, left as allocated: `Transformer.reset_parameters` draws all weights, once."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, bias=False)
+
+    def reset_parameters(self) -> None:
+        """Nothing: torch would draw from the global generator here."""
+
+
+class Embedding(nn.Embedding):
+    """A lookup table, left as allocated."""
+
+    def reset_parameters(self) -> None:
+        """Nothing, as for `Linear`."""
+
+
 class RMSNorm(nn.Module):
     """x / sqrt(mean(x^2) + eps) * weight, in fp32 inside (Zhang & Sennrich 2019)."""
 
@@ -48,10 +65,10 @@ class Attention(nn.Module):
         super().__init__()
         self.layer = layer
         self.n_heads, self.n_kv_heads, self.head_size = config.n_heads, config.n_kv_heads, config.head_size
-        self.q_proj = nn.Linear(config.hidden_size, self.n_heads * self.head_size, bias=False)
-        self.k_proj = nn.Linear(config.hidden_size, self.n_kv_heads * self.head_size, bias=False)
-        self.v_proj = nn.Linear(config.hidden_size, self.n_kv_heads * self.head_size, bias=False)
-        self.o_proj = nn.Linear(self.n_heads * self.head_size, config.hidden_size, bias=False)
+        self.q_proj = Linear(config.hidden_size, self.n_heads * self.head_size)
+        self.k_proj = Linear(config.hidden_size, self.n_kv_heads * self.head_size)
+        self.v_proj = Linear(config.hidden_size, self.n_kv_heads * self.head_size)
+        self.o_proj = Linear(self.n_heads * self.head_size, config.hidden_size)
         if config.qk_norm:
             self.q_norm = RMSNorm(self.head_size, config.norm_eps)
             self.k_norm = RMSNorm(self.head_size, config.norm_eps)
@@ -87,9 +104,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self.gate_proj = Linear(config.hidden_size, config.intermediate_size)
+        self.up_proj = Linear(config.hidden_size, config.intermediate_size)
+        self.down_proj = Linear(config.intermediate_size, config.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
@@ -122,12 +139,12 @@ class Decoder(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.embed_tokens = Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
         self.norm = RMSNorm(config.hidden_size, config.norm_eps)
 
 
-class Head(nn.Linear):
+class Head(Linear):
     """The output projection. Losses go through its `forward`: ZeRO-3 has gathered the weight when it is read there."""
 
     def forward(self, hidden: Tensor, labels: Tensor | None = None, reduction: str = "logits") -> Tensor:
@@ -145,7 +162,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.model = Decoder(config)
-        self.lm_head = Head(config.hidden_size, config.vocab_size, bias=False)
+        self.lm_head = Head(config.hidden_size, config.vocab_size)
         self.tie()
         # Not a buffer: `module.bfloat16()` would round the angles, and a state dict is to hold parameters only.
         self._rope: tuple[Tensor, Tensor] | None = None

@@ -1,0 +1,155 @@
+"""Hugging Face folders: exact both ways, equal bytes for equal weights, one line for what is refused."""
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig, LlamaForCausalLM, Qwen3ForCausalLM
+
+from model.config import ModelConfig
+from model.hf import load_hf, save_hf
+from model.transformer import Transformer
+
+
+def config_of(**changes) -> ModelConfig:
+    sizes = {
+        "vocab_size": 97,
+        "hidden_size": 32,
+        "n_layers": 2,
+        "n_heads": 4,
+        "n_kv_heads": 2,
+        "intermediate_size": 48,
+        "max_seq_len": 64,
+        "init_std": 0.3,
+    }
+    return ModelConfig(**{**sizes, **changes})
+
+
+TOKENS = torch.randint(97, (2, 30), generator=torch.Generator().manual_seed(0))
+VARIANTS = [{}, {"tie_embeddings": True, "rope_theta": 500_000.0}, {"qk_norm": True, "head_dim": 16}]
+
+
+@pytest.mark.parametrize("changes", VARIANTS)
+def test_exported_model_gives_our_logits_in_transformers(tmp_path, changes):
+    model = Transformer(config_of(**changes), seed=1)
+    save_hf(model, tmp_path / "model")
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    assert type(theirs) is (Qwen3ForCausalLM if changes.get("qk_norm") else LlamaForCausalLM)
+    with torch.no_grad():
+        difference = (model.logits(model(TOKENS)) - theirs(TOKENS).logits).abs().max()
+    assert difference <= 1e-4
+
+
+@pytest.mark.parametrize("changes", VARIANTS)
+def test_loading_what_transformers_saved_gives_its_logits(tmp_path, changes):
+    save_hf(Transformer(config_of(**changes), seed=1), tmp_path / "ours")
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "ours")
+    theirs.save_pretrained(tmp_path / "theirs")
+    model = load_hf(tmp_path / "theirs")
+    with torch.no_grad():
+        difference = (model.logits(model(TOKENS)) - theirs(TOKENS).logits).abs().max()
+    assert difference <= 1e-4
+
+
+def test_weights_in_several_files_are_read(tmp_path):
+    model = Transformer(config_of(), seed=1)
+    save_hf(model, tmp_path / "ours")
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "ours")
+    theirs.save_pretrained(tmp_path / "sharded", max_shard_size="20KB")
+    assert not (tmp_path / "sharded" / "model.safetensors").exists()
+    read = load_hf(tmp_path / "sharded").state_dict()
+    assert all(torch.equal(tensor, read[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("changes", VARIANTS)
+def test_round_trip_is_byte_equal(tmp_path, changes, dtype):
+    save_hf(Transformer(config_of(**changes), seed=1), tmp_path / "first", dtype=dtype, eos_token_id=5)
+    save_hf(load_hf(tmp_path / "first"), tmp_path / "second", dtype=dtype, eos_token_id=5)
+    for file in sorted((tmp_path / "first").iterdir()):
+        assert file.read_bytes() == (tmp_path / "second" / file.name).read_bytes(), file.name
+
+
+def test_file_holds_the_asked_dtype_and_a_tied_head_once(tmp_path):
+    save_hf(Transformer(config_of(tie_embeddings=True)), tmp_path, dtype=torch.bfloat16)
+    with safe_open(tmp_path / "model.safetensors", "pt") as file:
+        names = list(file.keys())
+        assert file.get_tensor("model.norm.weight").dtype == torch.bfloat16
+    assert "lm_head.weight" not in names
+    assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "bfloat16"
+    model = load_hf(tmp_path)
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+
+
+def test_token_ids_and_tokenizer_files_travel_along(tmp_path):
+    tokenizer = tmp_path / "tokenizer.json"
+    tokenizer.write_text("{}")
+    save_hf(
+        Transformer(config_of()), tmp_path / "m", eos_token_id=[90, 92], pad_token_id=93, tokenizer_files=[tokenizer]
+    )
+    generation = GenerationConfig.from_pretrained(tmp_path / "m")
+    assert (generation.bos_token_id, generation.eos_token_id, generation.pad_token_id) == (None, [90, 92], 93)
+    config = LlamaConfig.from_pretrained(tmp_path / "m")
+    assert (config.bos_token_id, config.eos_token_id, config.pad_token_id) == (None, [90, 92], 93)
+    assert (tmp_path / "m" / "tokenizer.json").read_text() == "{}"
+
+
+def test_unknown_dtype_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="float16"):
+        save_hf(Transformer(config_of()), tmp_path, dtype=torch.float16)
+
+
+def edit_config(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "gpt_neox"}, "gpt_neox"),
+        ({"attention_bias": True}, "attention_bias"),
+        ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "yarn"),
+        ({"num_key_value_heads": 3}, "n_kv_heads 3"),
+    ],
+)
+def test_other_maths_is_refused_naming_file_and_reason(tmp_path, changes, message):
+    save_hf(Transformer(config_of()), tmp_path)
+    edit_config(tmp_path, **changes)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_hf(tmp_path)
+    assert "config.json" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_tensors_that_are_missing_unknown_or_of_another_shape_are_named(tmp_path):
+    save_hf(Transformer(config_of()), tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    gate = "model.layers.1.mlp.gate_proj.weight"
+    for changed in (
+        {name: tensor for name, tensor in weights.items() if name != gate},
+        {**weights, gate: torch.zeros(2, 3)},
+        {**weights, "model.layers.1.mlp.gate_proj.bias": torch.zeros(48)},
+    ):
+        save_file(changed, tmp_path / "model.safetensors")
+        with pytest.raises(ValueError, match=r"model\.layers\.1\.mlp\.gate_proj"):
+            load_hf(tmp_path)
+
+
+def test_missing_files_are_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"config\.json"):
+        load_hf(tmp_path)
+    save_hf(Transformer(config_of()), tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors"):
+        load_hf(tmp_path)
+
+
+def test_index_may_not_point_outside_its_folder(tmp_path):
+    save_hf(Transformer(config_of()), tmp_path / "m")
+    (tmp_path / "m" / "model.safetensors").rename(tmp_path / "elsewhere.safetensors")
+    index = {"weight_map": {"lm_head.weight": "../elsewhere.safetensors"}}
+    (tmp_path / "m" / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match="not a file of this folder"):
+        load_hf(tmp_path / "m")
