@@ -33,6 +33,13 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True)
+class Formula:
+    """A displayed formula, in plain characters."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Items:
     """A bulleted or numbered list; each item is itself a sequence of blocks."""
 
@@ -81,7 +88,7 @@ class Table:
     has_header: bool = True
 
 
-Block = Paragraph | Heading | Code | Items | Definitions | Fields | Note | Table
+Block = Paragraph | Heading | Code | Formula | Items | Definitions | Fields | Note | Table
 
 
 def walk(blocks: Iterable[Block]) -> Iterator[Block]:

@@ -27,10 +27,13 @@ class SampleCrawlParams(Params):
     """What shapes the sample crawl, besides the installed distributions themselves."""
 
     distributions: tuple[str, ...] = Field(
-        DISTRIBUTIONS, description="Distributions to document, in order; `stdlib` is Python's own. Absent ones are skipped."
+        DISTRIBUTIONS,
+        description="Distributions to document, in order; `stdlib` is Python's own. Absent ones are skipped.",
     )
     files: int = Field(7, ge=1, le=64, description="WARC files to spread the captures over.")
-    min_words: int = Field(200, ge=0, description="Words of prose below which a module shares a page with its neighbours.")
+    min_words: int = Field(
+        200, ge=0, description="Words of prose below which a module shares a page with its neighbours."
+    )
     max_pages: int | None = Field(
         None, ge=1, description="Documentation pages at most, for small crawls; empty means all. Odd pages come on top."
     )

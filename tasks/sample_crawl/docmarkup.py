@@ -10,49 +10,28 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from tasks.sample_crawl.blocks import Block, Code, Definitions, Field, Fields, Heading, Items, Note, Paragraph, Table
-from tasks.sample_crawl.codelike import looks_like_code
-
-# Section titles whose bodies list names with descriptions (numpydoc guide, Google style guide 3.8.3, napoleon).
-FIELD_SECTIONS = frozenset(
-    [
-        "parameters", "other parameters", "args", "arguments", "params", "keyword args", "keyword arguments", "kwargs",
-        "returns", "return", "yields", "yield", "receives", "raises", "raise", "warns", "attributes", "inputs", "outputs",
-    ]
-)  # fmt: skip
-TEXT_SECTIONS = frozenset(
-    [
-        "example", "examples", "note", "notes", "warning", "warnings", "see also", "references", "todo", "usage",
-        "methods", "shape", "tip", "important", "caution", "requirements", "details", "input", "output",
-    ]
-)  # fmt: skip
-FIELD_TITLES = {
-    "param": "Parameters", "parameter": "Parameters", "arg": "Parameters", "argument": "Parameters", "key": "Parameters",
-    "keyword": "Parameters", "kwarg": "Parameters", "return": "Returns", "returns": "Returns", "rtype": "Returns",
-    "raise": "Raises", "raises": "Raises", "except": "Raises", "exception": "Raises", "yield": "Yields", "yields": "Yields",
-    "ivar": "Attributes", "cvar": "Attributes", "var": "Attributes", "attr": "Attributes",
-}  # fmt: skip
-CODE_DIRECTIVES = frozenset(
-    [
-        "code-block",
-        "code",
-        "sourcecode",
-        "ipython",
-        "doctest",
-        "testcode",
-        "testoutput",
-        "parsed-literal",
-        "math",
-        "plot",
-    ]
+from tasks.sample_crawl.blocks import (
+    Block,
+    Code,
+    Definitions,
+    Field,
+    Fields,
+    Formula,
+    Heading,
+    Items,
+    Note,
+    Paragraph,
 )
-SKIPPED_DIRECTIVES = frozenset(
-    [
-        "image", "figure", "index", "autosummary", "currentmodule", "module", "toctree", "automodule", "autoclass", "only",
-        "include", "highlight", "contents", "raw", "autofunction", "automethod", "bibliography", "sectionauthor",
-        "moduleauthor", "container", "tags", "meta", "rst-class", "testsetup", "literalinclude", "jinja", "role",
-    ]
-)  # fmt: skip
+from tasks.sample_crawl.codelike import looks_like_code
+from tasks.sample_crawl.doctables import grid_table, simple_table
+from tasks.sample_crawl.docvocabulary import (
+    CODE_DIRECTIVES,
+    FIELD_SECTIONS,
+    FIELD_TITLES,
+    SKIPPED_DIRECTIVES,
+    TEXT_SECTIONS,
+)
+from tasks.sample_crawl.mathtext import plain_math
 
 _UNDERLINE = re.compile(r"([=\-~^*#+\"'`:.])\1{2,}$")
 _DIRECTIVE = re.compile(r"\.\.\s+([A-Za-z][\w:-]*?)::\s*(.*)$")
@@ -62,13 +41,14 @@ _GOOGLE = re.compile(r"([A-Z][A-Za-z]+(?: [A-Za-z]+)?):\s*$")
 _BULLET = re.compile(r"([-*+•])\s+(?=\S)")
 _NUMBERED = re.compile(r"(?:\(?(?:\d{1,2}|[a-z]|[ivx]{1,4})\)|(?:\d{1,2}|#)\.)\s+(?=\S)")
 _GOOGLE_ITEM = re.compile(r"(\*{0,2}[\w.`,* /-]{1,60}?)\s*(?:\(([^()]*(?:\([^()]*\)[^()]*)*)\))?\s*:(?:\s+(.*)|$)")
-_SIMPLE_TABLE = re.compile(r"=+(?:\s+=+)+\s*$")
-_GRID_TABLE = re.compile(r"\+(?:[-=]+\+)+\s*$")
+_ALERT = re.compile(r"\[!([A-Z]+)\]\s*$")
+_PLACEHOLDER = re.compile(r"\s*%\(\w+\)s\s*$")  # text that a decorator would fill in
+_MKDOCS_NOTE = re.compile(r"(?:!!!|\?\?\?\+?) (\w+)(?: \"(.*)\")?\s*$")
 
 
 def parse(text: str) -> list[Block]:
     """The blocks of one docstring, already dedented (`inspect.cleandoc`)."""
-    return _Parser(text.expandtabs(4).split("\n")).blocks()
+    return _Parser([line for line in text.expandtabs(4).split("\n") if not _PLACEHOLDER.match(line)]).blocks()
 
 
 def _indent(line: str) -> int:
@@ -97,7 +77,8 @@ class _Parser:
         self.at = 0
         # Order matters: the earlier construct wins.
         self.constructs: tuple[Callable[[str], list[Block] | None], ...] = (
-            self._indented, self._fence, self._directive, self._doctest, self._heading, self._table, self._google,
+            self._indented, self._fence, self._quote, self._mkdocs_note, self._directive, self._doctest, self._heading,
+            self._table, self._google,
             self._fields, self._list, self._definition,
         )  # fmt: skip
 
@@ -170,6 +151,26 @@ class _Parser:
         self.at += 1
         return [Code("\n".join(body))] if body else []
 
+    def _quote(self, line: str) -> list[Block] | None:
+        """A Markdown quotation; GitHub's `> [!TIP]` form is an admonition."""
+        if not line.startswith("> "):
+            return None
+        start = self.at
+        while self.at < len(self.lines) and self.lines[self.at].startswith(">"):
+            self.at += 1
+        body = [part.removeprefix(">").removeprefix(" ") for part in self.lines[start : self.at]]
+        alert = _ALERT.match(body[0])
+        inner = _Parser(body[1:] if alert else body).blocks()
+        return [Note(alert[1].lower(), "", tuple(inner))] if alert and inner else inner
+
+    def _mkdocs_note(self, line: str) -> list[Block] | None:
+        match = _MKDOCS_NOTE.match(line)
+        if not match:
+            return None
+        self.at += 1
+        inner = _Parser(self._body()).blocks()
+        return [Note(match[1], "", tuple(inner))] if inner else []
+
     def _directive(self, line: str) -> list[Block] | None:
         if not line.startswith(".."):
             return None
@@ -192,9 +193,11 @@ class _Parser:
         body = _strip_blank(body)
         if name in SKIPPED_DIRECTIVES:
             return []
+        if name == "math":
+            formula = plain_math(" ".join([argument, *body]))
+            return [Formula(formula)] if formula else []
         if name in CODE_DIRECTIVES:
-            extra = [argument] if argument and name == "math" else []
-            return [Code("\n".join(extra + body))] if extra or body else []
+            return [Code("\n".join(body))] if body else []
         if name in ("rubric", "topic", "centered"):
             return [Heading(argument, 2), *_Parser(body).blocks()] if argument else _Parser(body).blocks()
         inner = _Parser(body).blocks()
@@ -231,36 +234,12 @@ class _Parser:
             return [Fields(title.title(), tuple(_numpy_fields(self._section())))]
         return [Heading(title, level)]
 
-    def _table(self, line: str) -> list[Block] | None:
-        if _SIMPLE_TABLE.match(line):
-            return self._simple_table(line)
-        if _GRID_TABLE.match(line):
-            start = self.at
-            while self.at < len(self.lines) and self.lines[self.at].startswith(("+", "|")):
-                self.at += 1
-            return [_grid_table(self.lines[start : self.at])]
-        return None
-
-    def _simple_table(self, line: str) -> list[Block] | None:
-        starts = [match.start() for match in re.finditer(r"=+", line)]
-        rules = [i for i in range(self.at + 1, len(self.lines)) if _SIMPLE_TABLE.match(self.lines[i])][:2]
-        if not rules:
+    def _table(self, _line: str) -> list[Block] | None:
+        found = simple_table(self.lines, self.at) or grid_table(self.lines, self.at)
+        if not found:
             return None
-        last = rules[-1] if len(rules) == 2 and self._no_gap(rules[0], rules[1]) else rules[0]
-        rows: list[list[str]] = []
-        for text in self.lines[self.at + 1 : last]:
-            if not text.strip() or _SIMPLE_TABLE.match(text) or _UNDERLINE.match(text.strip()):
-                continue
-            cells = [text[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)]
-            if rows and not cells[0]:  # a continuation line
-                rows[-1] = [" ".join(filter(None, pair)) for pair in zip(rows[-1], cells, strict=True)]
-            else:
-                rows.append(cells)
-        self.at = last + 1
-        return [Table(tuple(map(tuple, rows)), has_header=last != rules[0])] if rows else []
-
-    def _no_gap(self, first: int, second: int) -> bool:
-        return second - first < 80 and any(line.strip() for line in self.lines[first + 1 : second])
+        self.at, table = found
+        return [table] if table.rows else []
 
     def _google(self, line: str) -> list[Block] | None:
         match = _GOOGLE.match(line)
@@ -391,7 +370,7 @@ class _Parser:
         lines = [line.rstrip() for line in self.lines[start : self.at]]
         if len(lines) > 2 and looks_like_code(lines):
             return [Code("\n".join(_dedent(lines)))]
-        text = " ".join(line.strip() for line in lines)
+        text = " ".join(" ".join(lines).split())
         if not text.endswith("::"):
             return [Paragraph(text)]
         text = text[:-2].rstrip() if text[:-2].endswith(" ") or text == "::" else text[:-1]
@@ -429,20 +408,3 @@ def _google_fields(lines: list[str]) -> list[Field]:
         body = [match[3] or "", *parser._continuation()]
         rows.append(Field(match[1].strip("`* "), match[2] or "", tuple(_Parser(_strip_blank(body)).blocks())))
     return rows
-
-
-def _grid_table(lines: list[str]) -> Table:
-    rows: list[list[str]] = []
-    fresh, has_header = True, False
-    for line in lines:
-        if line.startswith("+"):
-            fresh = True
-            has_header = has_header or ("=" in line and len(rows) > 0)
-            continue
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if fresh or len(cells) != len(rows[-1]):
-            rows.append(cells)
-        else:
-            rows[-1] = [" ".join(filter(None, pair)) for pair in zip(rows[-1], cells, strict=True)]
-        fresh = False
-    return Table(tuple(map(tuple, rows)), has_header=has_header)

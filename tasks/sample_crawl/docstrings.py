@@ -17,7 +17,7 @@ Kind = Literal["module", "class", "function", "method"]
 # Longer signatures are cut: what follows tells a reader nothing more about the object.
 MAX_SIGNATURE_CHARS = 400
 
-_COMMENT = re.compile(r"\s*#[^\n]*")
+_STRING_OR_COMMENT = re.compile(r"""("[^"\n]*"|'[^'\n]*')|\s*#[^\n]*""")
 _RECEIVER = re.compile(r"\((?:self|cls)\s*(?:,\s*|(?=\)))")
 
 
@@ -113,7 +113,7 @@ def _signature(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, line
     text = "\n".join(lines[node.lineno - 1 : end])
     if first.lineno == node.lineno:  # the body stands on the line of the header
         text = text.encode("utf-8")[: first.col_offset].decode("utf-8", "ignore")
-    text = " ".join(_COMMENT.sub("", text).split())
+    text = " ".join(_STRING_OR_COMMENT.sub(lambda match: match[1] or "", text).split())
     text = text.removeprefix("async ").removeprefix("def ").rstrip().rstrip(":").rstrip()
     text = text.replace("( ", "(").replace(" )", ")").replace(",)", ")")
     if not isinstance(node, ast.ClassDef):

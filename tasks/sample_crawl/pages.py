@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
 
-from tasks.sample_crawl.blocks import Block, Code, Note, first_sentence, prose_words
+from tasks.sample_crawl.blocks import Block, Code, Field, Fields, Heading, Note, Paragraph, first_sentence, prose_words
 from tasks.sample_crawl.docmarkup import parse
 from tasks.sample_crawl.docstrings import DocObject
 from tasks.sample_crawl.render import blocks_html, inline
@@ -19,9 +19,12 @@ from tasks.sample_crawl.render import blocks_html, inline
 # An object's documentation up to this many words of prose stays on one page (three screens).
 PAGE_WORDS = 900
 # On a longer one, a member with this many words of its own moves to a page of its own.
-OWN_PAGE_WORDS = 220
-# Longer code blocks move to the module's page of examples, so that articles stay prose.
-INLINE_CODE_LINES = 12
+OWN_PAGE_WORDS = 280
+# Longer code blocks, and those with braces (which the usual rules take for a sign of a script), move to the module's
+# page of examples, so that articles stay prose.
+INLINE_CODE_LINES = 8
+# A paragraph of fewer words may stand on a page twice ("Returns self.").
+_MIN_REPEATED_WORDS = 4
 # A page of examples with fewer lines than this is not made: the code is left out.
 MIN_EXAMPLE_LINES = 60
 # Rows of a page's table of contents.
@@ -86,8 +89,8 @@ def paginate(entry: Entry, parent: str = "") -> Iterator[Page]:
 
 def examples_page(module: Entry) -> Page | None:
     """The code blocks of a module that are too long for its articles, or None when they are few."""
-    held = [(entry, code) for entry, _ in _flat(module, 1) if (code := tuple(_long_code(entry.blocks)))]
-    if sum(block.text.count("\n") for _, code in held for block in code) < MIN_EXAMPLE_LINES:
+    held = [(entry, code) for entry, _ in _flat(module, 1) if (code := tuple(filter(_is_example, entry.blocks)))]
+    if sum(block.text.count("\n") for _, code in held for block in code if isinstance(block, Code)) < MIN_EXAMPLE_LINES:
         return None
     path = module.item.path
     extra = tuple((entry.item.path, tuple(code)) for entry, code in held)
@@ -119,7 +122,9 @@ def gather(entries: Iterable[Entry], min_words: int) -> tuple[list[Page], int]:
             title = f"Smaller modules of {name}" if package else "Smaller modules"
             suffix = "" if number == 1 else f", part {number}"
             words = sum(entry.words for entry, _ in chunk)
-            pages.append(Page("gathered", f"{name}.smaller-{number}", title + suffix, package, tuple(chunk), words=words))
+            pages.append(
+                Page("gathered", f"{name}.smaller-{number}", title + suffix, package, tuple(chunk), words=words)
+            )
     return pages, dropped
 
 
@@ -129,8 +134,9 @@ def article(page: Page, archived: bool = False) -> str:
     sections = page.sections[:-1] if archived and len(page.sections) > 4 else page.sections
     if not sections or sections[0][1] != 1:
         parts.append(f"<h1>{escape(page.title)}</h1>")
+    seen: set[Block | Field] = set()
     for entry, level in sections:
-        parts.append(_section(entry, level, archived))
+        parts.append(_section(entry, level, archived, seen))
     if page.contents:
         parts.append(_contents(page.contents))
     for heading, blocks in page.extra:
@@ -161,24 +167,46 @@ def _chunks(sections: Sequence[tuple[Entry, int]]) -> Iterator[list[tuple[Entry,
         yield chunk
 
 
-def _long_code(blocks: Iterable[Block]) -> Iterator[Code]:
-    for block in blocks:
-        if isinstance(block, Code) and block.text.count("\n") >= INLINE_CODE_LINES:
-            yield block
+def _is_example(block: Block) -> bool:
+    return isinstance(block, Code) and (block.text.count("\n") >= INLINE_CODE_LINES or "{" in block.text)
 
 
-def _section(entry: Entry, level: int, archived: bool) -> str:
+def _section(entry: Entry, level: int, archived: bool, seen: set[Block | Field]) -> str:
     item = entry.item
     owner = item.name if item.name != "__init__" else item.path.rsplit(".", 2)[-2]
-    blocks = [block for block in entry.blocks if not (archived and _is_version_note(block))]
-    kept = [block for block in blocks if not (isinstance(block, Code) and block.text.count("\n") >= INLINE_CODE_LINES)]
+    blocks = [block for block in entry.blocks if not (_is_example(block) or (archived and _is_version_note(block)))]
     parts = [f'<h{level} id="{escape(item.path)}">{escape(_heading(item, level))}</h{level}>']
     if item.signature:
         parts.append(f'<pre class="signature">{escape(item.signature)}</pre>')
-    parts.append(blocks_html(kept, owner, level + 1))
-    if len(kept) < len(blocks):
-        parts.append(f"<p>A longer example of {escape(owner)} is left to the page of examples.</p>")
+    parts.append(blocks_html(_without_repeats(blocks, owner, seen), owner, level + 1))
     return "\n".join(filter(None, parts))
+
+
+def _without_repeats(blocks: Iterable[Block], owner: str, seen: set[Block | Field]) -> list[Block]:
+    """`blocks` without what the page has said before, and without headings that nothing follows any more.
+
+    Members of a class repeat each other's parameters and notes; gathered on one page, once is enough.
+    """
+    out: list[Block] = []
+    for block in blocks:
+        if isinstance(block, Fields):
+            fresh = tuple(row for row in block.rows if row not in seen)
+            seen.update(block.rows)
+            if fresh or not block.rows:
+                out.append(Fields(block.title, fresh))
+            elif block.title not in ("Returns", "Return"):
+                out.append(Paragraph(f"The {block.title.lower()} of {owner} are those described above."))
+            continue
+        if block in seen and not isinstance(block, Heading):
+            continue
+        if not isinstance(block, Paragraph) or len(block.text.split()) >= _MIN_REPEATED_WORDS:
+            seen.add(block)
+        if isinstance(block, Heading) and out and isinstance(out[-1], Heading) and out[-1].level >= block.level:
+            out.pop()
+        out.append(block)
+    while out and isinstance(out[-1], Heading):
+        out.pop()
+    return out
 
 
 def _is_version_note(block: Block) -> bool:

@@ -8,9 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from html import escape
+from html import escape, unescape
 
-from tasks.sample_crawl.blocks import Block, Code, Definitions, Field, Fields, Heading, Items, Note, Paragraph, Table
+from tasks.sample_crawl.blocks import (
+    Block,
+    Code,
+    Definitions,
+    Field,
+    Fields,
+    Formula,
+    Heading,
+    Items,
+    Note,
+    Paragraph,
+    Table,
+)
+from tasks.sample_crawl.mathtext import plain_math
 
 # A set of fields whose descriptions are this short reads well as a table; a longer one becomes a definition list.
 _TABLE_WORDS = 14
@@ -32,6 +45,7 @@ NOTE_TITLES = {
 
 _INLINE = re.compile(
     r"``(?P<literal>.+?)``"
+    r"|:math:`(?P<math>[^`]+)`"
     r"|(?::[\w.+-]+)+:`(?P<role>[^`]+)`"
     r"|`(?P<named>[^`]+?)\s*&lt;(?P<target>[^`&]+(?:&amp;[^`&]+)*)&gt;`__?"
     r"|\[`(?P<mdcode>[^`\]]+)`\](?:\((?P<mdcodeurl>[^)\s]+)\))?"
@@ -41,8 +55,9 @@ _INLINE = re.compile(
     r"|\*\*(?P<strong>[^*\s](?:[^*]*[^*\s])?)\*\*"
     r"|(?<![\w*])\*(?P<em>[^*\s](?:[^*]*[^*\s])?)\*(?![\w*])"
     r"|(?P<url>https?://[^\s<>`'\")\]]*[\w/#=])"
-    r"|\\(?P<escaped>[`*_|\\ ])"
+    r"|\\(?P<escaped>[`*_|\\ ]|s\b)"
 )
+_CHOICES = re.compile(r"\{([^{}:]+)\}")
 _ROLE_TARGET = re.compile(r"^(.*?)\s*&lt;.*&gt;$", re.DOTALL)
 
 
@@ -55,6 +70,8 @@ def _inline_match(match: re.Match[str]) -> str:
     kind, value = match.lastgroup or "", match[match.lastgroup or 0]
     if kind in ("literal", "single", "mdcode"):
         return f"<code>{value}</code>"
+    if kind == "math":
+        return f'<span class="math">{escape(plain_math(unescape(value)), quote=False)}</span>'
     if kind == "role":
         titled = _ROLE_TARGET.match(value)
         name = titled[1] if titled else value.lstrip("!")
@@ -93,6 +110,8 @@ def _block(block: Block, owner: str, level: int) -> str:
         return f"<p>{inline(block.text)}</p>"
     if isinstance(block, Code):
         return f'<div class="highlight"><pre>{escape(block.text, quote=False)}\n</pre></div>'
+    if isinstance(block, Formula):
+        return f'<div class="math">{escape(block.text, quote=False)}</div>'
     if isinstance(block, Heading):
         depth = min(level + block.level - 1, 6)
         return f"<h{depth}>{inline(_titled(block.text, owner))}</h{depth}>"
@@ -135,12 +154,14 @@ def _fields(block: Fields, owner: str, level: int) -> str:
         return title + blocks_html(block.rows[0].blocks, "", 6)
     if all(_is_short(row) for row in block.rows):
         cells = "\n".join(
-            f"<tr><td><code>{escape(row.name or row.type)}</code></td><td>{inline(row.type if row.name else '')}</td>"
+            f"<tr><td><code>{escape(row.name or row.type)}</code></td>"
+            f"<td>{inline(_choices(row.type) if row.name else '')}</td>"
             f"<td>{_tight(row.blocks, '', 6)}</td></tr>"
             for row in block.rows
         )
         return f'{title}<table class="fields"><tbody>\n{cells}\n</tbody></table>'
-    return title + _definition_list((_term(row), row.blocks) for row in block.rows)
+    items = "\n".join(f"<li>{_field(row)}</li>" for row in block.rows)
+    return f'{title}<ul class="field-list">\n{items}\n</ul>'
 
 
 def _is_short(row: Field) -> bool:
@@ -149,27 +170,47 @@ def _is_short(row: Field) -> bool:
     return all(isinstance(block, Paragraph) and len(block.text.split()) <= _TABLE_WORDS for block in row.blocks)
 
 
-def _term(row: Field) -> str:
+def _field(row: Field) -> str:
+    """`name (type) – description`, on one line as documentation generators set it."""
     name = f"<strong>{escape(row.name)}</strong>" if row.name else ""
-    kind = f'<span class="classifier">{inline(row.type)}</span>' if row.type else ""
-    return " : ".join(filter(None, (name, kind)))
+    kind = f"({inline(_choices(row.type))})" if row.type else ""
+    head = " ".join(filter(None, (name, kind)))
+    if row.blocks and isinstance(row.blocks[0], Paragraph):
+        return f"{head} – {inline(row.blocks[0].text)}\n{blocks_html(row.blocks[1:], '', 6)}".strip()
+    return f"{head}\n{blocks_html(row.blocks, '', 6)}".strip()
+
+
+def _choices(kind: str) -> str:
+    """numpydoc's `{'a', 'b'}` in words."""
+    return _CHOICES.sub(r"one of \1", kind)
 
 
 def _note(block: Note, owner: str, level: int) -> str:
     title = NOTE_TITLES.get(block.kind, block.kind.replace("-", " ").capitalize())
     if block.kind.startswith(("version", "deprecated")):
-        version, _, rest = block.argument.partition(" ")
-        head = f'<span class="versionmodified">{title} {escape(version)}:</span> {inline(rest)}'
-        first, others = (block.blocks[0], block.blocks[1:]) if block.blocks else (None, ())
-        if isinstance(first, Paragraph):
-            head = f"{head} {inline(first.text)}".replace("  ", " ")
-        else:
-            others = block.blocks
-        return f'<div class="{block.kind}"><p>{head.strip()}</p>{blocks_html(others, "", level + 1)}</div>'
+        return _version_note(block, title, level)
+    head, rest = "", block.blocks
+    paragraphs = [each.text for each in block.blocks if isinstance(each, Paragraph)]
+    if block.kind == "seealso" and len(paragraphs) == len(block.blocks):
+        head, rest = ", ".join(map(inline, paragraphs)), ()  # names, a paragraph each: one line says it
+    elif rest and isinstance(rest[0], Paragraph):
+        head, rest = inline(rest[0].text), rest[1:]
+    elif owner:
+        title = f"{title} on {escape(owner)}"
     return (
-        f'<div class="admonition {escape(block.kind)}"><p class="admonition-title">{title}</p>\n'
-        f"{blocks_html(block.blocks, owner, level + 1)}</div>"
+        f'<div class="admonition {escape(block.kind)}"><p><strong>{title}:</strong> {head}</p>\n'
+        f"{blocks_html(rest, owner, level + 1)}</div>"
     )
+
+
+def _version_note(block: Note, title: str, level: int) -> str:
+    version, _, text = block.argument.partition(" ")
+    rest = block.blocks
+    if rest and isinstance(rest[0], Paragraph):
+        text, rest = f"{text} {rest[0].text}", rest[1:]
+    said = f": {inline(text.strip())}" if text.strip() else "."
+    head = f'<p><span class="versionmodified">{title} {escape(version)}</span>{said}</p>'
+    return f'<div class="{block.kind}">{head}{blocks_html(rest, "", level + 1)}</div>'
 
 
 def _table(block: Table) -> str:

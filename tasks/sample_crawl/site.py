@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
+from itertools import islice
 
 from tasks.sample_crawl import markdown
 from tasks.sample_crawl.blocks import first_sentence, prose_words
@@ -25,7 +26,7 @@ from tasks.sample_crawl.warc import Capture
 HOST = "http://docs.sample"
 
 # Of how many documentation pages one also exists ...
-ARCHIVED_ONE_IN = 11  # ... in an archived version (a near-duplicate)
+ARCHIVED_ONE_IN = 14  # ... in an archived version (a near-duplicate)
 QUERY_ONE_IN = 70  # ... under an address with a query string (the same bytes)
 RECAPTURED_ONE_IN = 90  # ... fetched again later, with a new footer (the same address)
 MOVED_ONE_IN = 45  # ... under an old address that redirects
@@ -35,6 +36,7 @@ MISSING_ONE_IN = 60  # ... with a dead link beside it (404)
 _MIN_TEXT_WORDS = 40
 _LICENCE_PAGE_BLOCKS = 60
 _MAX_LICENCE_PAGES = 3
+_MAX_LICENCES = 12  # a distribution's own and its larger vendored ones
 _SIBLINGS = 12  # neighbours listed in the navigation, each side
 _LICENCE_URLS = {name: f"https://spdx.org/licenses/{name}.html" for name in (
     "MIT", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "PSF-2.0", "ISC", "0BSD", "MPL-2.0", "Unlicense",
@@ -104,7 +106,9 @@ def captures(book: Book) -> Iterator[Capture]:
         if fate % QUERY_ONE_IN == 1:
             yield Capture("query", f"{url}?highlight={page.title.rpartition('.')[2].split(',')[0]}", html)
         if fate % RECAPTURED_ONE_IN == 2:
-            yield Capture("recaptured", url, _page_html(book, index, "stable", note="This page was checked again."), attempt=1)
+            yield Capture(
+                "recaptured", url, _page_html(book, index, "stable", note="This page was checked again."), attempt=1
+            )
         if fate % MOVED_ONE_IN == 3:
             yield _redirect("redirect", f"{base}/{page.name.replace('.', '/')}", url, 301)
         if fate % MISSING_ONE_IN == 4:
@@ -117,7 +121,7 @@ def _text_pages(tree: SourceTree) -> Iterator[Page]:
     blocks = markdown.parse(text) if "markdown" in kind else parse_docstring(text)
     if prose_words(blocks) >= _MIN_TEXT_WORDS:
         yield Page("readme", "readme", f"{tree.name} {tree.version}", "", extra=(("", tuple(blocks)),))
-    for path, text in tree.licences():
+    for path, text in islice(tree.licences(), _MAX_LICENCES):
         blocks = markdown.parse_plain(text)
         if prose_words(blocks) < _MIN_TEXT_WORDS:
             continue
@@ -133,10 +137,15 @@ def _page_html(book: Book, index: int, version: str, note: str = "") -> bytes:
     body = article(page, archived=version == "archive")
     neighbours = book.pages[max(0, index - _SIBLINGS) : index + _SIBLINGS + 1]
     links = "\n".join(
-        f'<li><a href="/{book.name}/{version}/{escape(other.name)}.html">{escape(other.title)}</a></li>' for other in neighbours
+        f'<li><a href="/{book.name}/{version}/{escape(other.name)}.html">{escape(other.title)}</a></li>'
+        for other in neighbours
     )
     crumbs = [f'<a href="/{book.name}/{version}/index.html">{book.name}</a>']
-    crumbs += [f'<a href="/{book.name}/{version}/{escape(page.parent)}.html">{escape(page.parent)}</a>'] if page.parent else []
+    crumbs += (
+        [f'<a href="/{book.name}/{version}/{escape(page.parent)}.html">{escape(page.parent)}</a>']
+        if page.parent
+        else []
+    )
     crumbs.append(escape(page.title))
     banner = (
         f'<div class="version-banner">This is an archived version of {book.name}. '
@@ -151,7 +160,8 @@ def _page_html(book: Book, index: int, version: str, note: str = "") -> bytes:
     described = f'<meta name="description" content="{escape(summary)}">\n' if summary else ""
     canonical = f'{described}<link rel="canonical" href="{HOST}/{book.name}/stable/{escape(page.name)}.html">'
     html = _THEMES[book.theme].format(
-        title=escape(title), canonical=canonical, name=book.name, version=version, crumbs=" » ".join(crumbs), banner=banner,
+        title=escape(title), canonical=canonical, name=book.name, version=version, crumbs=" » ".join(crumbs),
+        banner=banner,
         links=links, body=body, footer=footer,
     )  # fmt: skip
     return html.encode("utf-8")
@@ -160,18 +170,20 @@ def _page_html(book: Book, index: int, version: str, note: str = "") -> bytes:
 def _missing_html(book: Book, page: Page) -> bytes:
     html = (
         f"<!DOCTYPE html>\n<html lang=\"en\"><head><title>Page not found — {book.name}</title></head><body>\n"
-        f"<h1>Page not found</h1>\n<p>There is no page {escape(page.name)} in the development version of {book.name}.</p>\n"
-        f'<p><a href="/{book.name}/stable/index.html">Go to the documentation of the stable version</a></p>\n</body></html>\n'
+        f"<h1>Page not found</h1>\n<p>The development version of {book.name} has no page {escape(page.name)}.</p>\n"
+        f'<p><a href="/{book.name}/stable/index.html">Go to the stable version</a></p>\n</body></html>\n'
     )  # fmt: skip
     return html.encode("utf-8")
 
 
 def _redirect(kind: str, url: str, target: str, status: int) -> Capture:
     body = (
-        f"<html>\r\n<head><title>{status} Moved</title></head>\r\n<body>\r\n<center><h1>{status} Moved</h1></center>\r\n"
-        "<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+        f"<html>\r\n<head><title>{status} Moved</title></head>\r\n<body>\r\n"
+        f"<center><h1>{status} Moved</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
     )
-    return Capture(kind, url, body.encode(), "text/html", charset="US-ASCII", status=status, headers=(("Location", target),))
+    return Capture(
+        kind, url, body.encode(), "text/html", charset="US-ASCII", status=status, headers=(("Location", target),)
+    )
 
 
 def _logo(name: str) -> bytes:
@@ -229,7 +241,8 @@ _THEMES = (
     # A header, a main element with an article, a footer.
     _HEAD
     + """<body class="md">
-<header class="md-header"><nav class="md-header__inner"><a class="md-logo" href="/{name}/"><img src="/{name}/_static/logo.png" alt="logo"></a>
+<header class="md-header"><nav class="md-header__inner">
+<a class="md-logo" href="/{name}/"><img src="/{name}/_static/logo.png" alt="logo"></a>
 <span class="md-ellipsis">{name}</span><form class="md-search"><input placeholder="Search"></form></nav></header>
 {banner}
 <div class="md-container">
@@ -253,7 +266,8 @@ _THEMES = (
 {canonical}
 </head>
 <body bgcolor="#ffffff">
-<div id="header"><a href="/{name}/"><b>{name}</b></a> | <a href="/{name}/{version}/index.html">contents</a> | <a href="/search.cgi">search</a></div>
+<div id="header"><a href="/{name}/"><b>{name}</b></a> |
+<a href="/{name}/{version}/index.html">contents</a> | <a href="/search.cgi">search</a></div>
 <div id="breadcrumbs"><small>{crumbs}</small></div>
 {banner}
 <hr>

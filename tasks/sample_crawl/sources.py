@@ -22,9 +22,9 @@ STDLIB = "stdlib"
 # Parts of a distribution that no reader of its documentation would look for.
 _SKIPPED_FOLDERS = frozenset(
     [
-        "test", "tests", "testing", "_test", "_testing", "conftest", "benchmark", "benchmarks", "_vendor", "vendor", "vendored",
-        "__pycache__", "idlelib", "lib2to3", "turtledemo", "site-packages", "_pytest_plugins", "ensurepip", "examples",
-        "lib-dynload", "locale", "templates",
+        "test", "tests", "testing", "_test", "_testing", "conftest", "benchmark", "benchmarks", "_vendor", "vendor",
+        "vendored", "__pycache__", "idlelib", "lib2to3", "turtledemo", "site-packages", "_pytest_plugins",
+        "ensurepip", "examples", "lib-dynload", "locale", "templates",
     ]
 )  # fmt: skip
 _LICENCE = re.compile(r"(LICEN[CS]E|COPYING|NOTICE|AUTHORS)", re.IGNORECASE)
@@ -39,49 +39,50 @@ class Selection:
     skip: tuple[str, ...] = ()
 
 
-# Everything here is a dependency of this project, direct or not, chosen for the amount of prose in its docstrings.
+# Everything here is a dependency of this project, direct or not (of the tests' tools none, so that the crawl is the
+# same without them), chosen for the amount of prose in its docstrings.
+_WHOLE: tuple[str, ...] = (
+    "redis", "websockets", "alembic", "werkzeug", "docker", "babel", "cyclopts", "rich", "fsspec", "grpcio", "pillow",
+    "click", "pyarrow", "griffelib", "jinja2", "packaging", "absl-py", "protobuf", "datasketch", "anyio", "urllib3",
+    "lxml", "filelock", "attrs", "markdown", "requests", "psutil", "httpx", "fastapi", "trafilatura", "dateparser",
+    "typer", "mako", "pydantic-settings", "tqdm", "jsonschema", "humanize", "regex", "tldextract", "tokenizers",
+    "starlette", "pendulum",
+)  # fmt: skip
+_TORCH = (
+    "torch/nn", "torch/optim", "torch/utils/data", "torch/utils/checkpoint.py", "torch/autograd", "torch/distributions",
+    "torch/distributed/elastic", "torch/distributed/algorithms", "torch/distributed/fsdp", "torch/functional.py",
+    "torch/distributed/distributed_c10d.py", "torch/serialization.py", "torch/hub.py", "torch/amp", "torch/sparse",
+    "torch/multiprocessing", "torch/profiler", "torch/library.py", "torch/special", "torch/linalg",
+)  # fmt: skip
+_PYSPARK_SKIP = ("pyspark/sql/connect", "pyspark/sql/functions", "pyspark/pandas", "pyspark/cloudpickle")
 SELECTIONS: tuple[Selection, ...] = (
     Selection(STDLIB),
     Selection("numpy", skip=("numpy/distutils", "numpy/f2py", "numpy/typing")),
     Selection("scipy", skip=("scipy/_lib", "scipy/fftpack", "scipy/odr")),
-    Selection("pyspark", skip=("pyspark/sql/connect", "pyspark/pandas/missing", "pyspark/cloudpickle")),
+    Selection("pyspark", skip=_PYSPARK_SKIP),
     Selection("sqlalchemy"),
     Selection("networkx"),
-    Selection("torch", packages=("torch/nn", "torch/optim", "torch/utils/data", "torch/utils/checkpoint.py", "torch/autograd",
-        "torch/distributions", "torch/distributed/elastic", "torch/distributed/algorithms", "torch/distributed/fsdp",
-        "torch/distributed/distributed_c10d.py", "torch/functional.py", "torch/serialization.py", "torch/hub.py", "torch/amp",
-        "torch/multiprocessing", "torch/profiler", "torch/library.py", "torch/sparse", "torch/special", "torch/linalg")),
-    Selection("sympy", packages=("sympy/core", "sympy/combinatorics", "sympy/geometry", "sympy/solvers", "sympy/sets",
-        "sympy/functions", "sympy/ntheory", "sympy/logic", "sympy/series", "sympy/calculus", "sympy/physics/mechanics",
-        "sympy/crypto", "sympy/stats")),
+    Selection("torch", packages=_TORCH),
     Selection("transformers", skip=("transformers/models", "transformers/utils/dummy", "transformers/kernels")),
     Selection("huggingface-hub"),
     Selection("prefect", skip=("prefect/server/database/_migrations", "prefect/_vendor")),
-    Selection("beartype"),
-    Selection("nltk"),
     Selection("pydantic", skip=("pydantic/v1",)),
-    Selection("redis"), Selection("websockets"), Selection("hypothesis"), Selection("alembic"), Selection("werkzeug"),
-    Selection("docker"), Selection("babel"), Selection("cyclopts"), Selection("rich"), 
-    Selection("fsspec"), Selection("grpcio"), Selection("pillow"), Selection("click"),
-    Selection("pyarrow"), Selection("griffelib"), Selection("jinja2"), Selection("packaging"), Selection("absl-py"),
-    Selection("protobuf"), Selection("datasketch"), Selection("anyio"), Selection("urllib3"), Selection("lxml"),
-    Selection("filelock"), Selection("attrs"), Selection("markdown"), Selection("requests"), Selection("psutil"),
-    Selection("httpx"), Selection("fastapi"), Selection("trafilatura"), Selection("dateparser"), Selection("typer"),
-    Selection("mako"), Selection("pydantic-settings"), Selection("tqdm"), Selection("jsonschema"), Selection("humanize"),
-    Selection("regex"), Selection("tldextract"), Selection("tokenizers"), Selection("starlette"), Selection("pendulum"),
-)  # fmt: skip
+    *(Selection(name) for name in _WHOLE),
+)
 
 # Distributions of which only README and licence texts are shown.
 README_ONLY: tuple[str, ...] = (
-    "aiosqlite", "annotated-types", "apprise", "deepspeed", "setuptools", "tensorboard", "brotli", "cachetools", "certifi", "cffi", "charset-normalizer", "cloudpickle",
-    "colorama", "cronsim", "cryptography", "einops", "exceptiongroup", "fasttext", "FastWARC", "graphviz", "greenlet",
-    "h11", "h2", "httpcore", "hyperframe", "hpack", "idna", "iniconfig", "joblib", "jsonpatch", "jsonpointer", "justext",
-    "courlan", "htmldate", "markdown-it-py", "markupsafe", "mdurl", "mpmath", "msgpack", "mypy", "ninja", "oauthlib",
-    "opentelemetry-api", "orjson", "pathspec", "pluggy", "prometheus-client", "py-cpuinfo", "py4j", "pybind11", "pycparser",
-    "pygments", "pytest", "python-dateutil", "python-dotenv", "python-slugify", "pytz", "pyyaml", "readchar", "referencing",
-    "Resiliparse", "rfc3339-validator", "rouge-score", "rpds-py", "ruamel.yaml", "ruff", "safetensors", "semver",
-    "shellingham", "six", "sniffio", "sortedcontainers", "tensorboard-data-server", "text-unidecode", "tld", "toml",
-    "typing-extensions", "typing-inspection", "tzdata", "tzlocal", "uvicorn", "warcio", "xxhash",
+    "aiosqlite", "beartype", "sympy", "annotated-types", "apprise", "deepspeed", "setuptools", "tensorboard",
+    "brotli", "cachetools", "certifi", "cffi", "charset-normalizer", "cloudpickle", "colorama", "cronsim",
+    "cryptography", "einops", "exceptiongroup", "fasttext", "FastWARC", "graphviz", "greenlet", "h11", "h2",
+    "httpcore", "hyperframe", "hpack", "idna", "jsonpatch", "jsonpointer", "justext",
+    "courlan", "htmldate", "markdown-it-py", "markupsafe", "mdurl", "mpmath", "msgpack", "ninja", "oauthlib",
+    "opentelemetry-api", "orjson", "pluggy", "prometheus-client", "py-cpuinfo", "py4j", "pybind11",
+    "pycparser", "pygments", "python-dateutil", "python-dotenv", "python-slugify", "pytz", "pyyaml",
+    "readchar", "referencing", "Resiliparse", "rfc3339-validator", "rpds-py", "ruamel.yaml",
+    "safetensors", "semver", "shellingham", "six", "sniffio", "sortedcontainers", "tensorboard-data-server",
+    "text-unidecode", "tld", "toml", "typing-extensions", "typing-inspection", "tzdata", "tzlocal", "uvicorn",
+    "xxhash",
 )  # fmt: skip
 
 
@@ -124,13 +125,11 @@ class SourceTree:
         """(text, content type) of the project description; ("", "") when there is none."""
         if self.distribution is None:
             return "", ""
-        metadata = self.distribution.metadata
-        payload = metadata.get_payload()
-        text = payload if isinstance(payload, str) and payload.strip() else str(metadata.get("Description") or "")
+        fields = self.distribution.metadata.json
+        text = str(fields.get("description") or "")
         # Metadata read as ASCII carries other characters as surrogates.
-        return text.encode("utf-8", "replace").decode("utf-8"), str(
-            metadata.get("Description-Content-Type") or "text/x-rst"
-        )
+        kind = str(fields.get("description_content_type") or "text/x-rst")
+        return text.encode("utf-8", "replace").decode("utf-8"), kind
 
     def licences(self) -> Iterator[tuple[str, str]]:
         """(path inside the distribution's metadata, text) of its licence files, sorted."""
@@ -145,7 +144,7 @@ class SourceTree:
         """The SPDX expression that the distribution declares, or ""."""
         if self.distribution is None:
             return "PSF-2.0"
-        return str(self.distribution.metadata.get("License-Expression") or "")
+        return str(self.distribution.metadata.json.get("license_expression") or "")
 
 
 def find(name: str) -> SourceTree | None:
@@ -180,7 +179,9 @@ def environment_fingerprint() -> dict[str, str]:
             record = tree.distribution.read_text("RECORD") or ""
             for line in sorted(record.splitlines()):
                 path_, _, rest = line.partition(",")
-                shown = path_.endswith("METADATA") or _LICENCE.search(path_) or (tree.selection and path_.endswith(".py"))
+                shown = (
+                    path_.endswith("METADATA") or _LICENCE.search(path_) or (tree.selection and path_.endswith(".py"))
+                )
                 if rest.startswith("sha256=") and shown:
                     digest.update(line.encode() + b"\n")
         found[tree.name] = f"{tree.version} {digest.hexdigest()[:16]}"

@@ -89,7 +89,7 @@ def records(capture: Capture, fetched: datetime, warcinfo_id: str) -> bytes:
             _record("response", date, response_id, http + "response", response, [info, *response_headers]),
             _record(
                 "metadata", date, metadata_id, "application/warc-fields", metadata,
-                [info, ("WARC-Concurrent-To", f"<{response_id}>"), ("WARC-Target-URI", capture.url), _block_digest(metadata)],
+                [info, ("WARC-Concurrent-To", f"<{response_id}>"), common[1], _block_digest(metadata)],
             ),
         ]
     )  # fmt: skip
