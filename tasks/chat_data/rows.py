@@ -50,7 +50,7 @@ class Conversation:
     def to_json(self) -> str:
         """One line of train.jsonl, without its end."""
         fields = {"messages": list(self.messages), "doc_id": self.doc_id, "split": self.split, "kind": self.kind}
-        return json.dumps(fields, ensure_ascii=False)
+        return _line(fields)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Preference:
             "split": self.split,
             "kind": self.kind,
         }
-        return json.dumps(fields, ensure_ascii=False)
+        return _line(fields)
 
 
 class BadRowError(ValueError):
@@ -147,6 +147,14 @@ def read_preferences(path: Path) -> list[Preference]:
         BadInput: a line is not one.
     """
     return [row for row in _read(path) if isinstance(row, Preference)]
+
+
+def _line(fields: dict[str, Any]) -> str:
+    """One line of JSON. Signs that Unicode counts as line ends are escaped, for readers that split by `splitlines`."""
+    text = json.dumps(fields, ensure_ascii=False)
+    for sign in ("\x85", "\u2028", "\u2029"):
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
 
 
 def _read(path: Path) -> Iterator[Conversation | Preference]:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +56,7 @@ def read_pairs(path: Path, limit: int) -> tuple[list[Pair], int]:
 def _pair(path: Path, number: int, line: str) -> Pair:
     try:
         row = json.loads(line)
-        pair = Pair(tuple(row["prompt"]), row["chosen"], row["rejected"])
+        pair = Pair(tuple(row["prompt"]), _text(row["chosen"]), _text(row["rejected"]))
         if not (pair.prompt and isinstance(pair.chosen, str) and isinstance(pair.rejected, str)):
             raise TypeError("empty prompt, or answers that are not texts")
         return pair
@@ -65,6 +65,11 @@ def _pair(path: Path, number: int, line: str) -> Pair:
             f"{path.name}, line {number + 1}: needs a JSON object with `prompt` (messages), `chosen` and `rejected`"
             f" (texts) ({type(error).__name__}: {error})"
         ) from error
+
+
+def _text(answer: Any) -> Any:
+    """The text of an answer, which may be written as a list of one message."""
+    return answer[0]["content"] if isinstance(answer, list) and len(answer) == 1 else answer
 
 
 def sequences(encoder: "Encoder", pair: Pair) -> tuple[Rendered, Rendered]:

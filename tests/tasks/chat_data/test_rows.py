@@ -34,6 +34,13 @@ def test_a_conversation_keeps_what_it_says_of_itself() -> None:
     assert parse_row(row.to_json().encode(), "x", SplitParams()) == row
 
 
+def test_a_row_is_one_line_whatever_counts_as_a_line_end() -> None:
+    row = parse({"messages": [QUESTION, {**ANSWER, "content": "a\x85b\u2028c\u2029d\ne \u4f60"}], "doc_id": "7"})
+    assert len(row.to_json().splitlines()) == 1
+    assert "\u4f60" in row.to_json()
+    assert parse_row(row.to_json().encode(), "x", SplitParams()) == row
+
+
 def test_a_row_without_a_split_gets_one_by_what_is_asked() -> None:
     sides = {parse({"messages": [{"role": "user", "content": f"Question {n}?"}, ANSWER]}).split for n in range(300)}
     assert sides == {"train", "validation", "test"}

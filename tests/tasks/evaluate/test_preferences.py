@@ -70,6 +70,9 @@ def test_pairs_are_read_evenly_and_a_bad_line_is_named(tmp_path):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     pairs, n = read_pairs(path, 3)
     assert n == 6 and [pair.chosen for pair in pairs] == ["c0", "c2", "c4"]
+    as_messages = [{**row, "chosen": [{"role": "assistant", "content": row["chosen"]}]} for row in rows]
+    path.write_text("".join(json.dumps(row) + "\n" for row in as_messages), encoding="utf-8")
+    assert read_pairs(path, 3)[0] == pairs
     path.write_text(json.dumps({"prompt": [], "chosen": "a", "rejected": "b"}) + "\n", encoding="utf-8")
     with pytest.raises(BadInput, match=r"pairs.jsonl, line 1"):
         read_pairs(path, 3)
