@@ -49,11 +49,11 @@ def fill_roles(stage: Stage, given: Sequence[str], store: Store) -> dict[str, An
 
 def _source(values: Sequence[str], store: Store) -> Source:
     """Files, or the WARC files of an artifact such as sample-crawl@latest."""
-    from tasks.crawl import find_crawl
+    from tasks.crawl import open_crawl
 
     if len(values) == 1 and values[0].split("@")[0].split("/")[0] in store.stages() and "." not in values[0]:
         return Source.of_artifact(store.open(values[0]), "warc/")
-    return find_crawl(list(values), store.digest_cache())
+    return open_crawl(list(values), store.digest_cache())
 
 
 def _names(stage: Stage) -> str:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from tasks.chat_data import ChatDataParams
+from tasks.chat_data.stage import ChatDataParams
 from tasks.dpo import DpoParams
 from tasks.pretrain import PretrainParams
 from tasks.sft import SftParams
@@ -19,17 +19,17 @@ from tasks.sft import SftParams
 from flows.road import RunOptions
 from infra.errors import BadConfig
 from infra.params import Params, Runtime
-from tasks.dedup import DedupParams
-from tasks.evaluate import EvaluateParams
-from tasks.extract import ExtractParams
+from tasks.dedup.stage import DedupParams
+from tasks.evaluate.stage import EvaluateParams
+from tasks.extract.stage import ExtractParams
 from tasks.filter import FilterParams
 from tasks.measure import MeasureParams
-from tasks.mix import MixParams
-from tasks.report import ReportParams
-from tasks.sample_crawl import SampleCrawlParams
+from tasks.mix.stage import MixParams
+from tasks.report.stage import ReportParams
+from tasks.sample_crawl.stage import SampleCrawlParams
 from tasks.signatures import SignatureParams
 from tasks.tokenizer import TokenizerParams
-from tasks.tokens import TokensParams
+from tasks.tokens.stage import TokensParams
 
 PROFILES = Path(__file__).resolve().parents[1] / "infra" / "profiles"
 

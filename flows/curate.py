@@ -7,18 +7,18 @@ between filter and signatures, `decontaminate` between dedup and mix, when they 
 from typing import Any
 
 from prefect import flow
-from tasks.crawl import find_crawl
+from tasks.crawl import open_crawl
 
 from flows.config import CrawlParams, CurateConfig
 from flows.road import Road, result_row, walking
 from infra.stage import Source
 from infra.store import Artifact
-from tasks.dedup import deduplicate
-from tasks.extract import extract
+from tasks.dedup.stage import dedup
+from tasks.extract.stage import extract
 from tasks.filter import filter_documents
 from tasks.measure import measure
-from tasks.mix import mix
-from tasks.sample_crawl import sample_crawl
+from tasks.mix.stage import mix
+from tasks.sample_crawl.stage import sample_crawl
 from tasks.signatures import signatures
 
 ORDER = ("sample-crawl", "extract", "measure", "filter", "signatures", "dedup", "mix")
@@ -30,7 +30,7 @@ def curate_road(road: Road, config: CurateConfig) -> Artifact:
     measured = road(measure, documents=extracted, params=config.measure)
     filtered = road(filter_documents, documents=measured, params=config.filter)
     signed = road(signatures, documents=filtered, params=config.signatures)
-    deduplicated = road(deduplicate, signatures=[signed], params=config.dedup)
+    deduplicated = road(dedup, signatures=[signed], params=config.dedup)
     return road(mix, documents=deduplicated, params=config.mix)
 
 
@@ -38,12 +38,12 @@ def _crawl(road: Road, crawl: CrawlParams) -> Source:
     if crawl.paths is None:
         return Source.of_artifact(road(sample_crawl, params=crawl.sample), "warc/")
     paths = [crawl.paths] if isinstance(crawl.paths, str) else list(crawl.paths)
-    return find_crawl(paths, road.context.store.digest_cache())
+    return open_crawl(paths, road.context.store.digest_cache())
 
 
 @flow(name="curate")
 def curate(config: CurateConfig) -> list[dict[str, Any]]:
-    """Turn a crawl into training documents: extract, measure, filter, deduplicate, split."""
+    """Turn a crawl into training documents: extract, measure, filter, dedup, split."""
     with walking(ORDER, config.runtime, config.run) as road:
         curate_road(road, config)
     return [result_row(result) for result in road.context.results]

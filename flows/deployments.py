@@ -59,9 +59,8 @@ def register(pool: str = POOL) -> list[str]:
     from prefect.exceptions import ObjectAlreadyExists
     from prefect.flows import EntrypointType
 
-    with get_client(sync_client=True) as client:
-        with contextlib.suppress(ObjectAlreadyExists):  # by an earlier `sluice serve`
-            client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
+    with contextlib.suppress(ObjectAlreadyExists), get_client(sync_client=True) as client:  # by an earlier `serve`
+        client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
     names = []
     for one in deployments():
         flow = getattr(importlib.import_module(f"flows.{one.flow}"), one.flow)

@@ -8,8 +8,8 @@ from prefect import flow
 from flows.config import EvaluateConfig, _EvaluateSections
 from flows.road import Road, report_link, result_row, walking
 from infra.store import Artifact
-from tasks.evaluate import evaluate as evaluate_stage
-from tasks.report import report as report_stage
+from tasks.evaluate.stage import evaluate as evaluate_stage
+from tasks.report.stage import report as report_stage
 
 ORDER = ("evaluate", "report")
 REPORT_KEY = "report"  # of the Prefect artifact with the funnel and the link

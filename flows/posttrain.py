@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect import flow
-from tasks.chat_data import chat_data
+from tasks.chat_data.stage import chat_data
 from tasks.dpo import dpo as dpo_stage
 from tasks.sft import sft as sft_stage
 

@@ -10,7 +10,7 @@ from flows.config import PretrainConfig, _PretrainSections
 from flows.road import Road, result_row, walking
 from infra.store import Artifact
 from tasks.tokenizer import train_tokenizer
-from tasks.tokens import tokens as tokens_stage
+from tasks.tokens.stage import tokenize
 
 ORDER = ("tokenizer", "tokens", "pretrain")
 
@@ -26,7 +26,7 @@ class Base:
 def pretrain_road(road: Road, config: _PretrainSections, documents: Artifact) -> Base:
     """Walk the road from the mix to the base model."""
     tokenizer = road(train_tokenizer, documents=documents, params=config.tokenizer)
-    tokens = road(tokens_stage, documents=documents, tokenizer=tokenizer, params=config.tokens)
+    tokens = road(tokenize, documents=documents, tokenizer=tokenizer, params=config.tokens)
     return Base(tokens, road(pretrain_stage, tokens=tokens, tokenizer=tokenizer, params=config.pretrain))
 
 

@@ -7,21 +7,21 @@ from infra.stage import REGISTRY, Stage
 
 # In the order of the road. A stage of another name is not part of Sluice.
 MODULES = {
-    "sample-crawl": "tasks.sample_crawl",
-    "extract": "tasks.extract",
+    "sample-crawl": "tasks.sample_crawl.stage",
+    "extract": "tasks.extract.stage",
     "measure": "tasks.measure",
     "filter": "tasks.filter",
     "signatures": "tasks.signatures",
-    "dedup": "tasks.dedup",
-    "mix": "tasks.mix",
+    "dedup": "tasks.dedup.stage",
+    "mix": "tasks.mix.stage",
     "tokenizer": "tasks.tokenizer",
-    "tokens": "tasks.tokens",
+    "tokens": "tasks.tokens.stage",
     "pretrain": "tasks.pretrain",
-    "chat-data": "tasks.chat_data",
+    "chat-data": "tasks.chat_data.stage",
     "sft": "tasks.sft",
     "dpo": "tasks.dpo",
-    "evaluate": "tasks.evaluate",
-    "report": "tasks.report",
+    "evaluate": "tasks.evaluate.stage",
+    "report": "tasks.report.stage",
 }
 
 

@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING
 from infra.errors import EnvironmentProblem
 from infra.params import Runtime
 from infra.process import usable_cores
+from infra.settings import cache_dir
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -93,7 +96,8 @@ def session(runtime: Runtime | None = None) -> "SparkSession":
         .config("spark.sql.warehouse.dir", str(Path(scratch) / "warehouse"))
         .config("spark.python.worker.faulthandler.enabled", "true")
     )
-    return builder.getOrCreate()
+    with _stderr_to(cache_dir() / "spark.log"):
+        return builder.getOrCreate()
 
 
 def stop_session() -> None:
@@ -103,6 +107,21 @@ def stop_session() -> None:
     active = SparkSession.getActiveSession()
     if active is not None:
         active.stop()
+
+
+@contextmanager
+def _stderr_to(log: Path) -> Iterator[None]:
+    """Start children with their stderr in a file: what the JVM has to say there helps no user."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stderr.flush()
+    ours = os.dup(2)
+    try:
+        with log.open("ab") as file:
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        os.dup2(ours, 2)
+        os.close(ours)
 
 
 @lru_cache

@@ -78,7 +78,7 @@ class PartEntry(_Strict):
     label: str = ""
     files: list[str] = Field(default_factory=list, description="paths, as in the manifest's files")
     counts: Counts | None = None
-    metrics: dict[str, float] = Field(default_factory=dict)
+    metrics: dict[str, int | float] = Field(default_factory=dict)
 
 
 class InputFile(_Strict):
