@@ -69,7 +69,7 @@ def read_questions(path: Path, limit: int) -> tuple[list[Question], int]:
     Raises:
         BadInput: a line holds no conversation with a question and an answer.
     """
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     n = min(limit, len(lines))
     chosen = [i * len(lines) // n for i in range(n)]
     return [_question(path, number, lines[number]) for number in chosen], len(lines)

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from model.transformer import Transformer
 
 MODEL_FOLDER = "model"
-# Of one generation batch. More share the cost of a step; the batch runs until its last answer ends.
-PROMPTS_AT_ONCE = 64
+# Most prompts of one generation batch (more share the cost of a step), and most bytes that their keys and values take.
+PROMPTS_AT_ONCE = 128
+CACHE_BYTES = 256 << 20
+FLOAT_BYTES = 4
 
 
 class Model(Artifact):
@@ -62,22 +64,29 @@ def context_length(model: Model) -> int:
 
 
 def load(model: Model) -> "Transformer":
-    """The network in fp32, for inference."""
+    """The network in fp32 for inference, on the GPU where there is one."""
+    import torch
+
     from model.hf import load_hf
 
-    return load_hf(model.folder).eval()
+    return load_hf(model.folder).eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def greedy(network: "Transformer") -> Generate:
     """The most likely token at each step, for prompts of like length together."""
     from model.generate import SamplingConfig, generate
 
+    config = network.config
+    token_bytes = 2 * config.n_layers * config.n_kv_heads * config.head_size * FLOAT_BYTES
+
     def answer(prompts: Sequence[Sequence[int]], max_new_tokens: int, stops: Collection[int]) -> list[list[int]]:
         written: list[list[int]] = [[] for _ in prompts]
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-        for start in range(0, len(order), PROMPTS_AT_ONCE):
-            members = order[start : start + PROMPTS_AT_ONCE]
-            sampling = SamplingConfig(max_new_tokens=max_new_tokens)
+        longest = max(map(len, prompts), default=0) + max_new_tokens
+        at_once = max(1, min(PROMPTS_AT_ONCE, CACHE_BYTES // (token_bytes * longest)))
+        sampling = SamplingConfig(max_new_tokens=max_new_tokens)
+        for start in range(0, len(order), at_once):
+            members = order[start : start + at_once]
             completions = generate(network, [prompts[i] for i in members], sampling, list(stops))
             for i, completion in zip(members, completions, strict=True):
                 written[i] = completion.tokens

@@ -8,6 +8,7 @@ before it (as lm-evaluation-harness's rolling log-likelihood does). Attention st
 are predicted too and have no bytes. The n-gram baselines are scored on the same tokens, over the same bytes.
 """
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from infra.canonical import digest
 from tasks.evaluate.statistics import Mean
 
 if TYPE_CHECKING:
@@ -109,19 +111,26 @@ def token_bits(model: "Transformer", heldout: HeldOut, start_token: int) -> Floa
 
     length = min(model.config.max_seq_len, max(len(heldout.tokens), 1))
     inputs, labels, documents = windows(heldout, start_token, length)
+    device = model.lm_head.weight.device
     batch = max(1, LOGITS_AT_ONCE // (length * model.config.vocab_size))
     found = [np.zeros(0)]
     with torch.inference_mode():
         for start in range(0, len(inputs), batch):
             stop = start + batch
             nll = model(
-                torch.from_numpy(inputs[start:stop]),
-                document_ids=torch.from_numpy(documents[start:stop]),
-                labels=torch.from_numpy(labels[start:stop]),
+                torch.from_numpy(inputs[start:stop]).to(device),
+                document_ids=torch.from_numpy(documents[start:stop]).to(device),
+                labels=torch.from_numpy(labels[start:stop]).to(device),
                 reduction="none",
             )
-            found.append(nll.double().numpy().reshape(-1))
+            found.append(nll.double().cpu().numpy().reshape(-1))
     return np.concatenate(found)[: len(heldout.tokens)] / math.log(2)
+
+
+def task_hash(heldout: HeldOut) -> str:
+    """16 hex digits of what is predicted, so that only scores on the same tokens are compared."""
+    stream = hashlib.sha256(heldout.tokens.astype("<i8").tobytes()).hexdigest()
+    return digest(["heldout", TASK_VERSION, stream])
 
 
 def bits_per_byte(bits: Floats, heldout: HeldOut) -> Mean:

@@ -9,11 +9,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from infra.canonical import digest
 from infra.errors import BadInput
 from tasks.chat import Message
 from tasks.evaluate.prediction import IGNORE_INDEX, LOGITS_AT_ONCE
@@ -46,9 +47,9 @@ def read_pairs(path: Path, limit: int) -> tuple[list[Pair], int]:
     """(evenly spaced pairs, how many there are) of a file with one JSON object a line.
 
     Raises:
-        BadInput: a line lacks `prompt` (messages), `chosen` or `rejected` (texts).
+        BadInput: a line lacks `prompt` (messages), `chosen` or `rejected` (texts, or lists of one message).
     """
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     n = min(limit, len(lines))
     return [_pair(path, i * len(lines) // n, lines[i * len(lines) // n]) for i in range(n)], len(lines)
 
@@ -57,19 +58,23 @@ def _pair(path: Path, number: int, line: str) -> Pair:
     try:
         row = json.loads(line)
         pair = Pair(tuple(row["prompt"]), _text(row["chosen"]), _text(row["rejected"]))
-        if not (pair.prompt and isinstance(pair.chosen, str) and isinstance(pair.rejected, str)):
-            raise TypeError("empty prompt, or answers that are not texts")
+        if not pair.prompt:
+            raise TypeError("empty prompt")
         return pair
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(
             f"{path.name}, line {number + 1}: needs a JSON object with `prompt` (messages), `chosen` and `rejected`"
-            f" (texts) ({type(error).__name__}: {error})"
+            f" (texts or one message) ({type(error).__name__}: {error})"
         ) from error
 
 
-def _text(answer: Any) -> Any:
-    """The text of an answer, which may be written as a list of one message."""
-    return answer[0]["content"] if isinstance(answer, list) and len(answer) == 1 else answer
+def _text(answer: object) -> str:
+    """An answer's text: written as it is, or as the list of its one message (the form of Hugging Face's TRL)."""
+    if isinstance(answer, list) and len(answer) == 1:
+        answer = answer[0]["content"]
+    if not isinstance(answer, str):
+        raise TypeError("an answer is a text or a list of one message")
+    return answer
 
 
 def sequences(encoder: "Encoder", pair: Pair) -> tuple[Rendered, Rendered]:
@@ -89,6 +94,7 @@ def log_probabilities(model: "Transformer", given: Sequence[Rendered], pad: int)
     """
     import torch
 
+    device = model.lm_head.weight.device
     result = np.zeros(len(given))
     order = sorted(range(len(given)), key=lambda i: len(given[i].ids))
     start = 0
@@ -102,8 +108,8 @@ def log_probabilities(model: "Transformer", given: Sequence[Rendered], pad: int)
                 ids = torch.tensor(given[i].ids)
                 tokens[row, : len(ids) - 1] = ids[:-1]
                 labels[row, given[i].prompt_length - 1 : len(ids) - 1] = ids[given[i].prompt_length :]
-            nll = model(tokens, labels=labels, reduction="none")
-            result[members] = -nll.double().sum(dim=1).numpy()
+            nll = model(tokens.to(device), labels=labels.to(device), reduction="none")
+            result[members] = -nll.double().sum(dim=1).cpu().numpy()
             start = stop
     return result
 
@@ -126,3 +132,8 @@ def margins(
     flat = [side for pair in pairs for side in pair]
     gain = log_probabilities(model, flat, pad) - log_probabilities(reference, flat, pad)
     return gain[0::2] - gain[1::2]
+
+
+def task_hash(pairs: Sequence[tuple[Rendered, Rendered]]) -> str:
+    """16 hex digits of the pairs as they are scored."""
+    return digest(["preferences", TASK_VERSION, [[side.ids, side.prompt_length] for pair in pairs for side in pair]])

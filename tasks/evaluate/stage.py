@@ -4,19 +4,19 @@
     answers      every question with every model's answer and its measures; `counted`: the way of asking that counts
     differences  paired differences of models on the same questions, with 95 % intervals
 
-All of it runs in this process, one model in memory at a time (two for preferences), in fp32. Values are rounded to
-DECIMALS, beyond which the number of threads would show.
+All of it runs in this process, in fp32; `measure.py` says on what. Values are rounded to DECIMALS, beyond which another
+number of threads would show.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from infra.canonical import digest, file_sha256
+from infra.canonical import file_sha256
 from infra.errors import BadInput
 from infra.params import Params, Runtime
 from infra.process import usable_cores
@@ -26,13 +26,11 @@ from tasks.encoding import TOKENIZER_FILE, Encoder
 from tasks.evaluate import answers as asking
 from tasks.evaluate import prediction, preferences
 from tasks.evaluate.form import form
-from tasks.evaluate.models import MODEL_FOLDER, Model, compared, context_length, greedy, in_road_order, load
+from tasks.evaluate.measure import Measured, Work, measure_all
+from tasks.evaluate.models import MODEL_FOLDER, Model, compared, context_length, in_road_order
 from tasks.evaluate.statistics import Mean, mean, paired_difference
 from tasks.ngrams import ngram_log2_probabilities
 from tasks.tokens.files import Tokens, prefixes, read_index, token_files
-
-if TYPE_CHECKING:
-    from model.transformer import Transformer
 
 SCORES = pa.schema(
     [
@@ -78,7 +76,6 @@ DIFFERENCES = pa.schema(
 )
 QUESTIONS_FILE = "test.jsonl"
 PAIRS_FILE = "preferences-test.jsonl"
-BASE, DPO = "pretrain", "dpo"
 DECIMALS = 6
 HELDOUT_TASK, ANSWERS_TASK, PREFERENCES_TASK = "heldout", "answers", "preferences"
 DIFFERENCE_METRICS = ("rouge_l", "exact_form")
@@ -110,11 +107,12 @@ class EvaluateParams(Params):
 class Ledger:
     """The rows written so far."""
 
+    tokenizer_hash: str
     scores: list[dict[str, Any]] = field(default_factory=list)
     answers: list[dict[str, Any]] = field(default_factory=list)
     differences: list[dict[str, Any]] = field(default_factory=list)
 
-    def score(self, model: str, stage_name: str, task: str, metric: str, value: Mean, hashes: tuple[str, str]) -> None:
+    def score(self, model: str, stage_name: str, task: str, metric: str, value: Mean, task_hash: str) -> None:
         """Add one score."""
         self.scores.append(
             {
@@ -125,8 +123,8 @@ class Ledger:
                 "value": round(value.value, DECIMALS),
                 "stderr": None if value.stderr is None else round(value.stderr, DECIMALS),
                 "n": value.n,
-                "task_hash": hashes[0],
-                "tokenizer_hash": hashes[1],
+                "task_hash": task_hash,
+                "tokenizer_hash": self.tokenizer_hash,
             }
         )
 
@@ -145,47 +143,25 @@ def evaluate(
     Raises:
         BadInput: a model has another tokenizer than the tokens, or a file of `chat` cannot be read.
     """
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(runtime.cores or usable_cores())
-    try:
-        _evaluate(tokens, chat, in_road_order(models), params, out)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _evaluate(tokens: Tokens, chat: ChatData, models: list[Model], params: EvaluateParams, out: Draft) -> None:
+    ordered = in_road_order(models)
     tokenizer = tokens.parent("tokenizer").file(TOKENIZER_FILE)
     encoder, tokenizer_hash = Encoder.load(tokenizer.parent), file_sha256(tokenizer)[:16]
-    for model in models:
+    for model in ordered:
         if file_sha256(model.file(f"{MODEL_FOLDER}/{TOKENIZER_FILE}"))[:16] != tokenizer_hash:
             raise BadInput(f"{model.ref} has another tokenizer than {tokens.ref}; evaluate it on its own tokens")
-    ledger = Ledger()
-    heldout, heldout_hash = _heldout(tokens, encoder, params, out)
+    heldout = _heldout(tokens, encoder, params, out)
+    questions, n_questions, too_long = _questions(chat, ordered, encoder, params)
+    pairs = _pairs(chat, ordered, encoder, params)
+    ledger = Ledger(tokenizer_hash)
     if heldout is not None:
-        _score_ngrams(tokens, heldout, encoder, params, ledger, (heldout_hash, tokenizer_hash))
-    questions, n_questions, too_long = _questions(chat, models, encoder, params)
-    given: dict[str, dict[str, list[asking.Scored]]] = {}
-    for number, model in enumerate(models):
-        out.progress(number, len(models), f"model {number + 1} of {len(models)}: {model.ref}")
-        network = load(model)
-        out.metrics.setdefault("parameters", {})[model.ref] = sum(p.numel() for p in network.parameters())
-        if heldout is not None:
-            bits = prediction.token_bits(network, heldout, encoder.end_of_text)
-            value = prediction.bits_per_byte(bits, heldout)
-            hashes = (heldout_hash, tokenizer_hash)
-            ledger.score(model.ref, model.stage, HELDOUT_TASK, "bits_per_byte", value, hashes)
-        if questions:
-            generate = greedy(network)
-            given[model.ref] = {
-                style: asking.ask(encoder, generate, questions, style, params.max_new_tokens)
-                for style in ((asking.CHATML, asking.PLAIN) if model.stage == BASE else (asking.CHATML,))
-            }
-        if model.stage == DPO and chat.files(PAIRS_FILE):
-            _score_preferences(model, network, chat, encoder, params, ledger, tokenizer_hash)
+        _score_ngrams(tokens, heldout, encoder, params, ledger)
+    work = Work(encoder, heldout, questions, pairs, params.max_new_tokens)
+    measured = measure_all(ordered, work, runtime.cores or usable_cores(), out.progress)
+    for model, found in zip(ordered, measured, strict=True):
+        _score_model(model, found, work, ledger)
+        out.metrics.setdefault("parameters", {})[model.ref] = found.parameters
     if questions:
-        _score_answers(models, questions, given, params, ledger, tokenizer_hash)
+        _score_answers(ordered, questions, [found.answers for found in measured], params, ledger)
     for name, rows, schema in (
         ("scores", ledger.scores, SCORES),
         ("answers", ledger.answers, ANSWERS),
@@ -202,15 +178,13 @@ def _evaluate(tokens: Tokens, chat: ChatData, models: list[Model], params: Evalu
 # -- the tasks --------------------------------------------------------------------------------------------------------
 
 
-def _heldout(
-    tokens: Tokens, encoder: Encoder, params: EvaluateParams, out: Draft
-) -> tuple[prediction.HeldOut | None, str]:
-    """The text to predict and its task hash; None when the split is empty."""
+def _heldout(tokens: Tokens, encoder: Encoder, params: EvaluateParams, out: Draft) -> prediction.HeldOut | None:
+    """The text to predict; None when the split is empty."""
     from model.indexed import IndexedDataset
 
     if not any(entry["split"] == params.split and entry["n_bytes"] for entry in read_index(tokens)["files"]):
         out.log.warning("%s holds no %s text: bits per byte are not measured", tokens.ref, params.split)
-        return None, ""
+        return None
     files = [IndexedDataset(prefix) for prefix in prefixes(tokens, token_files(tokens, params.split))]
     heldout = prediction.take_heldout(files, prediction.token_bytes(encoder), params.heldout_tokens)
     out.metrics["heldout"] = {
@@ -219,7 +193,7 @@ def _heldout(
         "tokens": int(heldout.is_text.sum()),
         "bytes": heldout.total_bytes,
     }
-    return heldout, digest([HELDOUT_TASK, prediction.TASK_VERSION, heldout.tokens.tolist()])
+    return heldout
 
 
 def _score_ngrams(
@@ -228,7 +202,6 @@ def _score_ngrams(
     encoder: Encoder,
     params: EvaluateParams,
     ledger: Ledger,
-    hashes: tuple[str, str],
 ) -> None:
     """Unigram, bigram and Witten-Bell trigram on the same tokens."""
     from model.indexed import IndexedDataset
@@ -242,7 +215,8 @@ def _score_ngrams(
             break
     scores = ngram_log2_probabilities(np.concatenate(pieces), heldout.tokens, encoder.vocab_size)
     for name, log2 in scores.items():
-        ledger.score(name, "baseline", HELDOUT_TASK, "bits_per_byte", prediction.bits_per_byte(-log2, heldout), hashes)
+        value = prediction.bits_per_byte(-log2, heldout)
+        ledger.score(name, "baseline", HELDOUT_TASK, "bits_per_byte", value, prediction.task_hash(heldout))
 
 
 def _questions(
@@ -259,13 +233,24 @@ def _questions(
     return fitting, total, len(chosen) - len(fitting)
 
 
+def _pairs(
+    chat: ChatData, models: Sequence[Model], encoder: Encoder, params: EvaluateParams
+) -> list[tuple[preferences.Rendered, preferences.Rendered]]:
+    """Held-out preference pairs that fit every model."""
+    if not chat.files(PAIRS_FILE):
+        return []
+    chosen, _ = preferences.read_pairs(chat.file(PAIRS_FILE), params.pairs)
+    room = min(context_length(model) for model in models)
+    rendered = (preferences.sequences(encoder, pair) for pair in chosen)
+    return [pair for pair in rendered if max(len(side.ids) for side in pair) <= room]
+
+
 def _score_answers(
     models: Sequence[Model],
     questions: Sequence[asking.Question],
-    given: dict[str, dict[str, list[asking.Scored]]],
+    answers: Sequence[dict[str, list[asking.Scored]]],
     params: EvaluateParams,
     ledger: Ledger,
-    tokenizer_hash: str,
 ) -> None:
     """Figures of each way of asking, every answer, and the differences between models."""
     hashes = {
@@ -273,14 +258,15 @@ def _score_answers(
         for style in (asking.CHATML, asking.PLAIN)
     }
     references = mean([float(form(question.reference, ended=True).exact) for question in questions])
-    both = (hashes[asking.CHATML], tokenizer_hash)
-    ledger.score("reference", "reference", f"{ANSWERS_TASK}.{asking.CHATML}", "exact_form", references, both)
+    task = f"{ANSWERS_TASK}.{asking.CHATML}"
+    ledger.score("reference", "reference", task, "exact_form", references, hashes[asking.CHATML])
+    given = {model.ref: found for model, found in zip(models, answers, strict=True)}
     counted = {model.ref: asking.better_style(given[model.ref]) for model in models}
     for model in models:
         for style, scored in given[model.ref].items():
             for metric, value in asking.figures(scored).items():
                 task = f"{ANSWERS_TASK}.{style}"
-                ledger.score(model.ref, model.stage, task, metric, value, (hashes[style], tokenizer_hash))
+                ledger.score(model.ref, model.stage, task, metric, value, hashes[style])
             for question, answer in zip(questions, scored, strict=True):
                 ledger.answers.append(
                     {
@@ -317,26 +303,14 @@ def _score_answers(
             )
 
 
-def _score_preferences(
-    model: Model,
-    network: "Transformer",
-    chat: ChatData,
-    encoder: Encoder,
-    params: EvaluateParams,
-    ledger: Ledger,
-    tokenizer_hash: str,
-) -> None:
-    """Preference accuracy against the model that it was tuned from."""
-    pairs, _ = preferences.read_pairs(chat.file(PAIRS_FILE), params.pairs)
-    rendered = [preferences.sequences(encoder, pair) for pair in pairs]
-    room = context_length(model)
-    rendered = [pair for pair in rendered if max(len(side.ids) for side in pair) <= room]
-    if not rendered:
-        return
-    reference = load(Model(model.store, model.parent("model").manifest))
-    margins = preferences.margins(network, reference, rendered, encoder.pad)
-    task_hash = digest([PREFERENCES_TASK, preferences.TASK_VERSION, [[side.ids for side in pair] for pair in rendered]])
-    hashes = (task_hash, tokenizer_hash)
-    won = mean((margins > 0).astype(float).tolist())
-    ledger.score(model.ref, model.stage, PREFERENCES_TASK, "accuracy", won, hashes)
-    ledger.score(model.ref, model.stage, PREFERENCES_TASK, "margin", mean(margins.tolist()), hashes)
+def _score_model(model: Model, found: Measured, work: Work, ledger: Ledger) -> None:
+    """What was measured on one model alone: prediction and preferences."""
+    if work.heldout is not None and found.bits is not None:
+        value, task_hash = prediction.bits_per_byte(found.bits, work.heldout), prediction.task_hash(work.heldout)
+        ledger.score(model.ref, model.stage, HELDOUT_TASK, "bits_per_byte", value, task_hash)
+    if found.margins is not None:
+        task_hash = preferences.task_hash(work.pairs)
+        won = mean((found.margins > 0).astype(float).tolist())
+        ledger.score(model.ref, model.stage, PREFERENCES_TASK, "accuracy", won, task_hash)
+        margin = mean(found.margins.tolist())
+        ledger.score(model.ref, model.stage, PREFERENCES_TASK, "margin", margin, task_hash)

@@ -197,7 +197,7 @@ def read_metrics(model: Artifact) -> list[Row]:
     """The rows of a model's `metrics.jsonl`, oldest first; none when it wrote no such file."""
     if not model.files("metrics.jsonl"):
         return []
-    lines = model.file("metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = model.file("metrics.jsonl").read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in lines if line.strip()]
 
 

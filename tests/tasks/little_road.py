@@ -20,7 +20,7 @@ from model.hf import load_hf, save_hf
 from model.transformer import Transformer
 from tasks.encoding import TOKENIZER_FILE, Encoder, write_hf_tokenizer
 from tasks.tokenizer import TokenizerParams, train_tokenizer
-from tasks.tokens.stage import TokensParams, tokenize
+from tasks.tokens import TokensParams, tokens
 
 SUBJECTS = ["array", "heap", "queue", "socket", "thread", "parser", "window", "stream", "buffer", "kernel"]
 NASTY = "<script>alert('x')</script>"
@@ -92,7 +92,12 @@ def _write_chat(documents: Artifact, params: Nothing, out: Draft) -> None:
     ]
     questions.append({"messages": [{"role": "user", "content": "long " * 200}, questions[0]["messages"][1]]})
     pairs = [
-        {"prompt": row["messages"][:1], "chosen": row["messages"][1]["content"], "rejected": "No."} for row in questions
+        {
+            "prompt": row["messages"][:1],
+            "chosen": row["messages"][1:],
+            "rejected": [{"role": "assistant", "content": "No."}],
+        }
+        for row in questions
     ]
     for name, rows in (("test.jsonl", questions), ("preferences-test.jsonl", pairs)):
         out.path(name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -139,7 +144,7 @@ def little_road(store: Store) -> dict[str, Artifact]:
     made: dict[str, Artifact] = {}
     made["mix"] = _stage(_write_mix, "mix", {"documents": MIX}).run(store, params=Nothing())
     made["tokenizer"] = train_tokenizer.run(store, documents=made["mix"], params=TokenizerParams(vocab_size=320))
-    made["tokens"] = tokenize.run(store, documents=made["mix"], tokenizer=made["tokenizer"], params=TokensParams())
+    made["tokens"] = tokens.run(store, documents=made["mix"], tokenizer=made["tokenizer"], params=TokensParams())
     made["chat-data"] = _stage(_write_chat, "chat-data").run(store, documents=made["mix"], params=Nothing())
     made["pretrain"] = _stage(_pretrain, "pretrain").run(
         store, tokens=made["tokens"], tokenizer=made["tokenizer"], params=ModelParams()

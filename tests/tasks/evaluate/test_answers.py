@@ -56,6 +56,15 @@ def test_questions_are_evenly_spaced_and_the_last_answer_is_the_reference(tmp_pa
     assert read_questions(_write(tmp_path / "none.jsonl", []), 4) == ([], 0)
 
 
+def test_only_a_newline_ends_a_line_of_the_file(tmp_path):
+    odd = "a\u2028b\x85c"
+    messages = [{"role": "user", "content": odd}, {"role": "assistant", "content": odd}]
+    path = tmp_path / "test.jsonl"
+    path.write_text(json.dumps({"messages": messages}, ensure_ascii=False) + "\n", encoding="utf-8")
+    ((question,), n) = read_questions(path, 4)
+    assert n == 1 and question.text == odd
+
+
 @pytest.mark.parametrize("line", ["not json", "{}", '{"messages": []}', '{"messages": [{"role": "user"}]}', "[]"])
 def test_a_line_without_a_conversation_is_named(tmp_path, line):
     path = tmp_path / "test.jsonl"

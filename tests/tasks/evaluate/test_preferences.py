@@ -73,6 +73,9 @@ def test_pairs_are_read_evenly_and_a_bad_line_is_named(tmp_path):
     as_messages = [{**row, "chosen": [{"role": "assistant", "content": row["chosen"]}]} for row in rows]
     path.write_text("".join(json.dumps(row) + "\n" for row in as_messages), encoding="utf-8")
     assert read_pairs(path, 3)[0] == pairs
+    message = [{"role": "assistant", "content": "Yes."}]
+    path.write_text(json.dumps({"prompt": list(PROMPT), "chosen": message, "rejected": "No."}) + "\n", encoding="utf-8")
+    assert read_pairs(path, 3)[0] == [Pair(PROMPT, "Yes.", "No.")]
     path.write_text(json.dumps({"prompt": [], "chosen": "a", "rejected": "b"}) + "\n", encoding="utf-8")
     with pytest.raises(BadInput, match=r"pairs.jsonl, line 1"):
         read_pairs(path, 3)

@@ -1,0 +1,86 @@
+"""Running the models: what one model is put through, and several of them side by side.
+
+A small network gains nothing from a second thread, and with the machine shared it loses much: OpenMP's threads spin
+while they wait for each other. So models are measured next to one another, each with its share of the cores. On a
+machine with a GPU they take turns on it.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.evaluate import preferences
+from tasks.evaluate.answers import CHATML, PLAIN, Question, Scored, ask
+from tasks.evaluate.models import Model, greedy, load
+from tasks.evaluate.prediction import HeldOut, token_bits
+
+if TYPE_CHECKING:
+    from tasks.encoding import Encoder
+
+BASE, DPO = "pretrain", "dpo"
+Progress = Callable[[float, float, str], None]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every model is put through. `pairs` are for models that were tuned on preferences."""
+
+    encoder: "Encoder"
+    heldout: HeldOut | None
+    questions: list[Question]
+    pairs: list[tuple[preferences.Rendered, preferences.Rendered]]
+    max_new_tokens: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of it: -log2 p of each held-out token, answers by way of asking, margins of the pairs in nats."""
+
+    parameters: int
+    bits: npt.NDArray[np.float64] | None = None
+    answers: dict[str, list[Scored]] = field(default_factory=dict)
+    margins: npt.NDArray[np.float64] | None = None
+
+
+def measure_all(models: Sequence[Model], work: Work, cores: int, progress: Progress) -> list[Measured]:
+    """Measure every model; results in the order given. `cores` bounds the threads of all of them together."""
+    import torch
+
+    side_by_side = 1 if torch.cuda.is_available() else min(cores, len(models))
+    threads = max(1, cores // side_by_side)
+    before = torch.get_num_threads()
+
+    def one(model: Model) -> Measured:
+        torch.set_num_threads(threads)  # the setting is the thread's own
+        return measure(model, work)
+
+    try:
+        with ThreadPoolExecutor(side_by_side) as pool:
+            running = [pool.submit(one, model) for model in models]
+            for done, finished in enumerate(as_completed(running), start=1):
+                finished.result()  # the first failure is raised here, not after the slowest model
+                progress(done, len(models), f"measured {done} of {len(models)} models")
+            return [future.result() for future in running]
+    finally:
+        torch.set_num_threads(before)
+
+
+def measure(model: Model, work: Work) -> Measured:
+    """Put one model through everything."""
+    network = load(model)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    bits = token_bits(network, work.heldout, work.encoder.end_of_text) if work.heldout is not None else None
+    answers = {}
+    if work.questions:
+        generate = greedy(network)
+        for style in (CHATML, PLAIN) if model.stage == BASE else (CHATML,):
+            answers[style] = ask(work.encoder, generate, work.questions, style, work.max_new_tokens)
+    margins = None
+    if model.stage == DPO and work.pairs:
+        reference = load(Model(model.store, model.parent("model").manifest))
+        margins = preferences.margins(network, reference, work.pairs, work.encoder.pad)
+    return Measured(parameters, bits, answers, margins)
