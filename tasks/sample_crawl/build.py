@@ -20,6 +20,9 @@ CRAWL_STARTED = datetime(2026, 9, 7, tzinfo=UTC)
 FILE_SPAN = timedelta(days=6)
 CRAWL = "SLUICE-SAMPLE-2026-37"
 
+# Under `max_pages`, each distribution gets an equal share of what is left, but enough to look like a manual.
+_MIN_SHARE = 20
+
 DISTRIBUTIONS: tuple[str, ...] = (*(each.distribution for each in SELECTIONS), *README_ONLY)
 
 
@@ -86,13 +89,12 @@ def build(out_dir: Path, params: SampleCrawlParams) -> SampleCrawlSummary:
 
 def _captures(params: SampleCrawlParams, summary: SampleCrawlSummary) -> Iterator[Capture]:
     left = params.max_pages
-    for name in params.distributions:
+    trees = [tree for name in params.distributions if (tree := find(name))]
+    for number, tree in enumerate(trees):
         if left is not None and left <= 0:
             break
-        tree = find(name)
-        if tree is None:
-            continue
-        book = site.make_book(tree, params.min_words, left)
+        share = None if left is None else min(left, max(left // (len(trees) - number), _MIN_SHARE))
+        book = site.make_book(tree, params.min_words, share)
         summary.distributions[book.name] = book.version
         summary.modules += book.modules
         summary.modules_too_short += book.too_short

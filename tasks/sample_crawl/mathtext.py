@@ -22,7 +22,7 @@ _SYMBOLS = {
 }  # fmt: skip
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
 _ROOT = re.compile(r"\\sqrt\s*\{([^{}]*)\}")
-_WRAPPER = re.compile(r"\\(?:begin|end)\s*\{[^{}]*\}|\\[a-zA-Z]+\*?\s*\{([^{}]*)\}")
+_WRAPPER = re.compile(r"\\(?:begin|end)\s*\{[^{}]*\}|\\(?![dt]?frac|sqrt)[a-zA-Z]+\*?\s*\{([^{}]*)\}")
 _SCRIPT = re.compile(r"([_^])\s*\{([^{}]*)\}")
 _COMMAND = re.compile(r"\\([a-zA-Z]+)")
 _SPACING = re.compile(r"\\(?:left|right|big|Big|bigg|displaystyle|limits|nonumber)\b[.]?|\\[,;:!> ]|&|~")

@@ -83,7 +83,7 @@ def make_book(tree: SourceTree, min_words: int, max_pages: int | None) -> Book:
     if contents:
         contents.sort(key=lambda entry: entry.item.path)
         blocks = tuple(contents)
-        pages.append(Page("index", "index", f"{tree.name} {tree.version} documentation", "", contents=blocks))
+        pages.insert(0, Page("index", "index", f"{tree.name} {tree.version} documentation", "", contents=blocks))
     theme = hashlib.sha256(tree.name.encode()).digest()[0] % len(_THEMES)
     kept = tuple(pages if max_pages is None else pages[:max_pages])
     return Book(tree.name, tree.version, tree.licence_id(), theme, kept, len(contents), dropped)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import platform
 import re
 import sysconfig
@@ -86,6 +87,14 @@ README_ONLY: tuple[str, ...] = (
 )  # fmt: skip
 
 
+def _python_files(root: Path) -> Iterator[PurePosixPath]:
+    """The Python files under `root`, relative to it; folders that are never shown are not entered."""
+    for folder, names, files in os.walk(root):
+        names[:] = [name for name in names if name not in _SKIPPED_FOLDERS]
+        base = PurePosixPath(Path(folder).relative_to(root).as_posix())
+        yield from (base / name for name in files if name.endswith(".py"))
+
+
 @dataclass(frozen=True)
 class SourceTree:
     """An installed distribution (or the standard library) as something to document."""
@@ -99,7 +108,7 @@ class SourceTree:
     @cached_property
     def _recorded(self) -> list[PurePosixPath]:
         if self.distribution is None:
-            return sorted(PurePosixPath(file.relative_to(self.root).as_posix()) for file in self.root.rglob("*.py"))
+            return sorted(_python_files(self.root))
         return sorted(PurePosixPath(str(file)) for file in self.distribution.files or [])
 
     def modules(self) -> Iterator[tuple[str, Path]]:
@@ -177,12 +186,14 @@ def environment_fingerprint() -> dict[str, str]:
                 digest.update(dotted.encode() + b"\0" + path.read_bytes())
         else:
             record = tree.distribution.read_text("RECORD") or ""
-            for line in sorted(record.splitlines()):
-                path_, _, rest = line.partition(",")
-                shown = (
-                    path_.endswith("METADATA") or _LICENCE.search(path_) or (tree.selection and path_.endswith(".py"))
-                )
-                if rest.startswith("sha256=") and shown:
-                    digest.update(line.encode() + b"\n")
+            digest.update("\n".join(sorted(filter(_shapes_pages, record.splitlines()))).encode())
         found[tree.name] = f"{tree.version} {digest.hexdigest()[:16]}"
     return found
+
+
+def _shapes_pages(record_line: str) -> bool:
+    """Whether a line of a RECORD (`path,sha256=...,size`) is of a file that may become a page."""
+    path, _, digest = record_line.partition(",")
+    if not digest.startswith("sha256="):
+        return False
+    return path.endswith((".py", "METADATA")) or (".dist-info/" in path and bool(_LICENCE.search(path)))
