@@ -13,7 +13,6 @@ from pydantic import Field
 
 from infra.params import Params
 from infra.stage import Draft, Part, stage
-from infra.store import Artifact
 from tasks.dedup.minhash import signature
 from tasks.dedup.normalise import plain, simplify, text_digest
 from tasks.dedup.urls import canonical_url
@@ -32,12 +31,6 @@ SIGNATURES = pa.schema(
         ("signature", pa.binary()),  # num_perm little-endian uint32; null for a text without words
     ]
 )
-
-
-class Signatures(Artifact):
-    """Role: signatures of a corpus."""
-
-    accepts = ("signatures",)
 
 
 class SignatureParams(Params):

@@ -79,7 +79,7 @@ def find_clusters(
 
     facts = load_facts(spark, paths, clustering.banding, scratch)
     collapsed = collapse_copies(facts, clustering.same_url).persist(StorageLevel.MEMORY_AND_DISK)
-    folder = scratch / "links"
+    folder = scratch / "found"
     copy_links(collapsed).unionByName(near_candidates(collapsed)).write.parquet(str(folder))
     collapsed.unpersist()
     if sum(map(row_count, folder.glob("*.parquet"))) <= driver_links:

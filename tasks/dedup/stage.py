@@ -24,7 +24,6 @@ from infra.store.artifact import part_file
 from tasks.dedup.candidates import Banding
 from tasks.dedup.clusters import Clustering, ClusterRows, find_clusters
 from tasks.dedup.keep import EXACT, NEAR, RECORD, URL, KeepPolicy, unpack
-from tasks.signatures import SignatureParams, Signatures
 
 KEPT = pa.schema([("doc_id", pa.string()), ("row", pa.int32())])
 CLUSTERS = pa.schema(
@@ -40,6 +39,12 @@ CLUSTERS = pa.schema(
         ("keep_reason", pa.string()),  # criterion by which the one that stays comes before this one (the runner-up)
     ]
 )
+
+
+class Signatures(Artifact):
+    """Role: the signatures of a corpus."""
+
+    accepts = ("signatures",)
 
 
 class DedupParams(Params):
@@ -63,7 +68,7 @@ class DedupParams(Params):
 
 
 @stage("dedup", version=1, libraries=("xxhash",), tables={"kept": KEPT, "clusters": CLUSTERS})
-def dedup(signatures: list[Signatures], params: DedupParams, runtime: Runtime, out: Draft) -> None:
+def deduplicate(signatures: list[Signatures], params: DedupParams, runtime: Runtime, out: Draft) -> None:
     """Collapse equal records, equal texts and near-duplicates; keep one of each cluster."""
     paths = [parent.file(part_file("signatures", k)) for parent in signatures for k in range(parent.part_count)]
     _check_alike(signatures, params)
@@ -113,7 +118,7 @@ def _check_alike(signatures: Sequence[Artifact], params: DedupParams) -> None:
                     f"{first.ref} and {other.ref} cannot be compared: their {field} differ"
                     f" ({first.manifest.key.get(field)} and {other.manifest.key.get(field)}); make both alike"
                 )
-    num_perm = SignatureParams.model_validate(first.manifest.params).num_perm
+    num_perm = int(first.manifest.params["num_perm"])
     if params.bands * params.rows > num_perm:
         raise BadConfig(
             f"dedup: {params.bands} bands of {params.rows} values need {params.bands * params.rows} permutations, but"

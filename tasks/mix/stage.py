@@ -32,6 +32,7 @@ DOCUMENTS = pa.schema(
         ("text", pa.string()),
         ("split", pa.string()),  # train, validation or test
         ("domain", pa.string()),
+        ("language", pa.string()),
         ("quality", pa.float32()),
         ("n_bytes", pa.int64()),  # of the text in UTF-8
     ]
@@ -43,6 +44,7 @@ OPTIONAL = {
     "site": pa.string(),
     "captured_at": TIME,
     "domain": pa.string(),
+    "language": pa.string(),
     "quality": pa.float32(),
 }
 
@@ -127,6 +129,7 @@ def finish(table: pa.Table, split: SplitParams) -> pa.Table:
             # a document without URL is its own page
             "split": pa.array([split_of(canonical_url(url) if url else doc_id, split) for url, doc_id in pages]),
             "domain": pc.fill_null(columns["domain"], DOMAIN_WITHOUT_MODEL),
+            "language": columns["language"],
             "quality": columns["quality"],
             "n_bytes": pc.binary_length(table.column("text")).cast(pa.int64()),
         }
