@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.canonical import digest
 from infra.errors import BadInput
 from infra.stage import Source
 from infra.store import Artifact, Store
@@ -166,3 +167,9 @@ def test_nothing_to_learn_from_is_an_error(store: Store) -> None:
         chat_data.run(store, documents=mixture(store, [[document(1, text="Nothing.")]]), params=ChatDataParams())
     with pytest.raises(BadInput, match="not_json"):
         chat_data.run(store, source=sources(store, a="nonsense"), params=ChatDataParams())
+
+
+def test_contract_equal_pages_give_equal_rows(store: Store) -> None:
+    """When this fails on purpose, raise the stage's version and put the new digest here."""
+    made = chat_data.run(store, documents=mixture(store, [PAGES]), params=ChatDataParams())
+    assert digest([entry.sha256 for entry in made.files()]) == "502a66f4e36a8ce1"

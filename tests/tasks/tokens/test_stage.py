@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from infra.canonical import digest
 from infra.errors import BadInput
 from infra.store import Artifact, Store
 from tasks.encoding import Encoder
@@ -191,3 +192,10 @@ def test_domains_with_different_names_have_different_files() -> None:
 def test_a_mix_without_documents_is_refused(store: Store, tokenizer: Artifact) -> None:
     with pytest.raises(BadInput, match="nothing to tokenize"):
         tokens.run(store, documents=mixture(store, [[], []]), tokenizer=tokenizer, params=TokensParams())
+
+
+def test_contract_equal_documents_give_equal_files(store: Store, mix: Artifact, tokenizer: Artifact) -> None:
+    """When this fails on purpose, raise the version of the stage (tokenizer or tokens) and put the new digest here."""
+    assert digest([entry.sha256 for entry in tokenizer.files()]) == "a59d77045c91482a"
+    made = tokens.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams(group_bytes=1))
+    assert digest([[entry.path, entry.sha256] for entry in made.files()]) == "8720b3feb029737c"
