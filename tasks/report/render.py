@@ -89,17 +89,21 @@ def sentence(report: ReportData) -> str:
         if missed:
             text += f"{' but' if beaten else ','} not better than the {_listed(missed)}"
         parts.append(text + ".")
+    told: set[str] = set()
     for change in report.changes:
-        if change.metric != "rouge_l":
+        # The first difference of a model is to the one it was made from; the page has the others.
+        if change.metric != "rouge_l" or change.after in told:
             continue
+        told.add(change.after)
         if change.low > 0:
-            verdict = f"answers better after {change.after}: ROUGE-L {change.value:+.3f} over {change.before}"
+            verdict = f"are better after {change.after}: ROUGE-L {change.value:+.3f} over {change.before}"
         elif change.high < 0:
-            verdict = f"answers worse after {change.after}: ROUGE-L {change.value:+.3f} against {change.before}"
+            verdict = f"are worse after {change.after}: ROUGE-L {change.value:+.3f} against {change.before}"
         else:
-            verdict = f"answers as well after {change.after} as after {change.before}"
-            verdict += f", as far as {change.n} questions can tell"
-        parts.append(f"It {verdict}.")
+            verdict = (
+                f"are as good after {change.after} as after {change.before}, as far as {change.n} questions can tell"
+            )
+        parts.append(f"Answers {verdict}.")
     return " ".join(parts)
 
 

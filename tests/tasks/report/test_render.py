@@ -84,10 +84,10 @@ def test_the_sentence_claims_only_what_the_intervals_allow():
     report = example_report()
     text = sentence(report)
     assert "better than the unigram, bigram and Witten–Bell trigram" in text
-    assert "answers better after SFT" in text
-    assert "answers as well after DPO as after SFT" in text
+    assert "Answers are better after SFT: ROUGE-L +0.171 over base." in text
+    assert "Answers are as good after DPO as after SFT" in text
     worse = [dataclasses.replace(change, value=-0.2, low=-0.3, high=-0.1) for change in report.changes[:1]]
-    assert "answers worse after SFT" in sentence(dataclasses.replace(report, changes=tuple(worse)))
+    assert "Answers are worse after SFT" in sentence(dataclasses.replace(report, changes=tuple(worse)))
     beaten = [dataclasses.replace(row, bits_per_byte=1.0) if row.is_baseline else row for row in report.prediction]
     assert "not better than the unigram" in sentence(dataclasses.replace(report, prediction=tuple(beaten)))
 
