@@ -6,9 +6,7 @@ and DataFrame jobs over ids and hashes (dedup). Texts never go through a shuffle
 
 import atexit
 import os
-import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.errors import EnvironmentProblem
+from infra.java import JAVA_MINIMUM, java_version
 from infra.params import Runtime
 from infra.process import usable_cores
 from infra.settings import cache_dir
@@ -25,24 +24,9 @@ from infra.settings import cache_dir
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-JAVA_MINIMUM = 17  # of Spark 4
 TASK_FAILURES = 4  # a worker killed from outside is tried again
 ROOT = Path(__file__).resolve().parents[1]
 LOG4J = Path(__file__).with_name("log4j2.properties")
-
-
-def java_version() -> int | None:
-    """Major version of the Java that Spark would start, or None when there is none."""
-    home = os.environ.get("JAVA_HOME")
-    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
-    if java is None:
-        return None
-    try:
-        said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=True).stderr
-    except (OSError, subprocess.SubprocessError):
-        return None
-    match = re.search(r'version "(\d+)', said)
-    return int(match.group(1)) if match else None
 
 
 def require_java() -> None:
