@@ -185,7 +185,8 @@ def html_page(article: Article, lang: str = "en", head: str = "", site: str = "T
     body = "".join(f"<h2>{heading}</h2>\n<p>{text}</p>\n" for heading, text in sections)
     return (
         f'<!DOCTYPE html>\n<html lang="{lang}">\n<head><meta charset="utf-8">'
-        f"<title>{title} | {site}</title>{head}</head>\n<body>\n<header>{NAVIGATION}</header>\n<main><article>\n<h1>{title}</h1>\n<p>{introduction}</p>\n{body}"
+        f"<title>{title} | {site}</title>{head}</head>\n<body>\n"
+        f"<header>{NAVIGATION}</header>\n<main><article>\n<h1>{title}</h1>\n<p>{introduction}</p>\n{body}"
         f"</article></main>\n<footer><p>{site}. All pages written for testing.</p></footer>\n</body>\n</html>\n"
     )
 

@@ -21,7 +21,7 @@ FALLBACK = "cp1252"  # the standard's default for western locales
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _META = re.compile(rb"""<meta[^>]+?charset\s*=\s*["']?\s*([a-zA-Z0-9_.:\-]+)""", re.IGNORECASE)
 _XML = re.compile(rb"""^\s*<\?xml[^>]+?encoding\s*=\s*["']([a-zA-Z0-9_.:\-]+)""", re.IGNORECASE)
-_NO_CHARSETS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "utf-7"}
+_NO_CHARSETS = {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "utf-7"}
 _NON_ASCII = bytes(range(0x80, 0x100))
 _STATEFUL = {"iso2022_jp", "iso2022_kr", "hz"}  # their bytes are all ASCII, their text is not
 # What a label means on the web is the largest of a family of encodings; Python's codecs are the strict small ones.

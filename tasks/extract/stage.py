@@ -63,8 +63,9 @@ DOCUMENTS = pa.schema(
 )
 SKIPPED = pa.schema([*_PROVENANCE, ("reason", pa.string()), ("detail", pa.string())])
 
-# Record types that stand for a response; the others (warcinfo, request, metadata) describe one.
-RESPONSE_KINDS = frozenset({"response", "revisit", "resource", "conversion", "continuation"})
+# Record types that describe a response or the file (WARC 1.1, 5.5); every other record is accounted for.
+DESCRIBING_KINDS = frozenset({"warcinfo", "request", "metadata"})
+REGISTERED_KINDS = DESCRIBING_KINDS | {"response", "revisit", "resource", "conversion", "continuation", "unknown"}
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 MAX_DETAIL_CHARS = 200
 NO_DATE = "1970-01-01"  # upper bound for dates in a page whose capture date is unreadable: finds none
@@ -252,11 +253,10 @@ class _Extraction:
     repeated: gates.RepeatGate = field(default_factory=gates.RepeatGate)
 
     def take(self, record: Record) -> None:
-        """Make a document or a skipped row of a record, or only count it when it is no response."""
-        self.metrics[f"records_{record.kind if record.kind in _KNOWN_KINDS else 'other'}"] += 1
-        if record.kind not in RESPONSE_KINDS and not (record.damage and record.kind == "unknown"):
-            if record.damage:  # a request or metadata record: no page is lost with it
-                self.metrics["damaged_other_records"] += 1
+        """Make a document or a skipped row of a record; one that only describes others is counted."""
+        self.metrics[f"records_{record.kind if record.kind in REGISTERED_KINDS else 'other'}"] += 1
+        if record.kind in DESCRIBING_KINDS:
+            self.metrics["damaged_describing_records"] += record.damage is not None  # no page is lost with it
             return
         row = self._provenance(record)
         outcome = self._outcome(record, row)
@@ -381,9 +381,6 @@ class _Extraction:
             if response.get("transfer-encoding"):
                 digest = hashlib.sha1(dechunk(response.body)[0], usedforsecurity=False).digest()
             self.metrics["digests_wrong"] += value.upper() != base64.b32encode(digest).decode()
-
-
-_KNOWN_KINDS = RESPONSE_KINDS | {"warcinfo", "request", "metadata", "unknown"}
 
 
 def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:

@@ -11,6 +11,9 @@ and lets FastWARC parse what is inside, because three things need exact offsets:
 Uncompressed files are walked by Content-Length from their beginning, which needs no guessing at borders.
 """
 
+import base64
+import contextlib
+import hashlib
 import io
 import mmap
 import re
@@ -25,6 +28,7 @@ GZIP_MAGIC = b"\x1f\x8b\x08"
 WARC_MAGIC = b"WARC/"
 GZIP_WBITS = 16 + zlib.MAX_WBITS
 INFLATE_STEP = 1 << 16  # bytes of input a call to zlib; its output is at most 1032 times that (deflate's limit)
+SALVAGE_STEP = 64  # of a damaged member, to read its header at least
 MAX_RECORD_BYTES = 64 << 20  # a larger record is reported but not held in memory; Common Crawl cuts bodies at 5 MiB
 MAX_HEADER_BYTES = 64 << 10  # of a WARC header
 STORED_BLOCK_BYTES = 1 << 16  # deflate stores incompressible data in blocks of at most 65,535 bytes (RFC 1951, 3.2.4)
@@ -99,14 +103,15 @@ class _Member:
     data: bytes  # inflated, at most a little over MAX_RECORD_BYTES of it
     end: int | None  # offset after its last byte; None when it does not end
     whole: bool  # `data` is all of it
-    problem: str
+    problem: str = ""
+    broken: bool = False  # its bytes are wrong, and not merely missing
 
 
 def _read_member(data: Buffer, offset: int) -> _Member:
     """Inflate the gzip member at `offset`; its CRC is checked by zlib."""
     inflater = zlib.decompressobj(GZIP_WBITS)
     pieces: list[bytes] = []
-    held, used, problem = 0, offset, ""
+    held, used, problem, broken = 0, offset, "", False
     while not inflater.eof and not problem:
         chunk = data[used : used + INFLATE_STEP]
         if not chunk:
@@ -116,13 +121,23 @@ def _read_member(data: Buffer, offset: int) -> _Member:
         try:
             piece = inflater.decompress(chunk)
         except zlib.error as error:
-            problem = str(error)
-            break
+            problem, broken = str(error), True
+            piece = _before_error(data, offset, used)[held:]
         if held <= MAX_RECORD_BYTES:
             pieces.append(piece)
         held += len(piece)
     end = used - len(inflater.unused_data) if inflater.eof else None
-    return _Member(b"".join(pieces), end, held <= MAX_RECORD_BYTES, problem)
+    return _Member(b"".join(pieces), end, held <= MAX_RECORD_BYTES, problem, broken)
+
+
+def _before_error(data: Buffer, offset: int, end: int) -> bytes:
+    """What a damaged member in [offset, end) inflates to before the damage; zlib itself keeps that back."""
+    inflater = zlib.decompressobj(GZIP_WBITS)
+    pieces = []
+    with contextlib.suppress(zlib.error):
+        for position in range(offset, end, SALVAGE_STEP):
+            pieces.append(inflater.decompress(data[position : min(position + SALVAGE_STEP, end)]))
+    return b"".join(pieces)
 
 
 def _continued(data: Buffer, member: _Member) -> _Member:
@@ -134,7 +149,7 @@ def _continued(data: Buffer, member: _Member) -> _Member:
         if more.end is None:
             break
         whole = member.whole and more.whole and len(member.data) + len(more.data) <= MAX_RECORD_BYTES
-        member = _Member(member.data + more.data, more.end, whole, "")
+        member = _Member(member.data + more.data, more.end, whole)
     return member
 
 
@@ -161,13 +176,17 @@ def next_member(data: Buffer, offset: int) -> int | None:
         offset = data.find(GZIP_MAGIC, offset)
         if offset < 0:
             return None
-        if opens_record(data, offset) and not _enclosed(data, offset):
+        if not opens_record(data, offset):
+            offset += 1
+            continue
+        beyond = _end_of_encloser(data, offset)
+        if beyond is None:
             return offset
-        offset += 1
+        offset = beyond
 
 
-def _enclosed(data: Buffer, offset: int) -> bool:
-    """Whether the member at `offset` lies inside the body of another: a page that is itself a `.warc.gz`.
+def _end_of_encloser(data: Buffer, offset: int) -> int | None:
+    """End of the member in whose body the one at `offset` lies: a page that is itself a `.warc.gz`. None: in no one's.
 
     Deflate cannot compress such a body and stores it, so that its members appear in the file verbatim. They are
     broken up at every stored block, though: a chain of sound members longer than one block is real. Where the chain
@@ -179,17 +198,17 @@ def _enclosed(data: Buffer, offset: int) -> bool:
         if following is None:
             break
         if following == len(data):
-            return False
+            return None
         position = following
     else:
-        return False
+        return None
     earlier = data.find(GZIP_MAGIC, max(0, offset - LOOK_BACK_BYTES), offset)
     while earlier >= 0:
         end = _member_end(data, earlier)
         if end is not None and end > offset:
-            return True
+            return end
         earlier = data.find(GZIP_MAGIC, end or earlier + 1, offset)
-    return False
+    return None
 
 
 def _compressed(data: Buffer, start: int, end: int) -> Iterator[Record]:
@@ -218,16 +237,32 @@ def _compressed(data: Buffer, start: int, end: int) -> Iterator[Record]:
 
 def _in_member(data: Buffer, offset: int, member: _Member) -> Iterator[Record]:
     end = member.end or offset
-    stream = io.BytesIO(member.data) if member.whole else _Inflating(data, offset, end)
-    yield from _parse(stream, offset, end - offset)
+    if member.whole:
+        yield from _parse(io.BytesIO(member.data), offset, end - offset)
+    else:
+        yield from _parse(_Range(data, offset, end), offset, end - offset, compressed=True)
 
 
 def _in_damaged_member(offset: int, length: int, member: _Member, damage: Damage) -> Iterator[Record]:
-    """Of a member that does not end: its records are whole but for the last, whose header may still be readable."""
-    records = list(_parse(io.BytesIO(member.data), offset, length))
-    yield from records[:-1]
-    last = records[-1] if records else _lost(offset, length, "")
-    yield replace(last, block=None, damage=damage, detail=member.problem)
+    """What is left of a member that does not end: the last record is lost, though its header may still be readable.
+
+    Where bytes are wrong, and not merely missing, inflating goes on for a while and gives rubbish: then a record counts
+    only if its own digest says so.
+    """
+    records = list(_parse(io.BytesIO(member.data), offset, length)) or [_lost(offset, length, "")]
+    for record in records:
+        if record is records[-1] or (member.broken and not _block_digest_holds(record)):
+            yield replace(record, block=None, damage=damage, detail=member.problem)
+            return
+        yield record
+
+
+def _block_digest_holds(record: Record) -> bool:
+    """Whether WARC-Block-Digest (sha1, base 32) is there and fits the block."""
+    algorithm, _, value = record.headers.get("warc-block-digest", "").strip().partition(":")
+    if record.block is None or algorithm.lower() != "sha1":
+        return False
+    return base64.b32encode(hashlib.sha1(record.block, usedforsecurity=False).digest()).decode() == value.upper()
 
 
 def _lost(offset: int, length: int, detail: str) -> Record:
@@ -241,33 +276,29 @@ def _gap(data: Buffer, offset: int, following: int | None) -> Iterator[Record]:
         yield _lost(offset, length, "no WARC record here")
 
 
-class _Inflating(io.RawIOBase):
-    """The sound gzip members in [offset, end) as a stream, for what is too large to be held whole."""
+class _Range(io.RawIOBase):
+    """Bytes [start, end) of the file as a stream, without holding them."""
 
-    def __init__(self, data: Buffer, offset: int, end: int) -> None:
-        self._data, self._position, self._end = data, offset, end
-        self._inflater = zlib.decompressobj(GZIP_WBITS)
+    def __init__(self, data: Buffer, start: int, end: int) -> None:
+        self._data, self._start, self._end, self._position = data, start, end, start
 
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: self._start, io.SEEK_CUR: self._position, io.SEEK_END: self._end}[whence]
+        self._position = base + offset
+        return self._position - self._start
+
     def readinto(self, buffer: "io._WriteableBuffer") -> int:  # type: ignore[name-defined]
         target = memoryview(buffer).cast("B")
-        while not self._inflater.eof or self._next_member():
-            feed = self._inflater.unconsumed_tail
-            if not feed:
-                feed = self._data[self._position : self._position + INFLATE_STEP]
-                self._position += len(feed)
-            piece = self._inflater.decompress(feed, len(target))
-            if piece:
-                target[: len(piece)] = piece
-                return len(piece)
-        return 0
-
-    def _next_member(self) -> bool:
-        self._position -= len(self._inflater.unused_data)
-        self._inflater = zlib.decompressobj(GZIP_WBITS)
-        return self._position < self._end
+        piece = self._data[self._position : min(self._position + len(target), self._end)]
+        target[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)
 
 
 # --- Uncompressed ----------------------------------------------------------------------------------------------------
@@ -286,7 +317,8 @@ def _plain(data: Buffer, start: int, end: int) -> Iterator[Record]:
         length = (following if following is not None else len(data)) - position
         if position >= start:
             held = length if length <= MAX_RECORD_BYTES + MAX_HEADER_BYTES and not damage else MAX_HEADER_BYTES
-            record = next(_parse(io.BytesIO(data[position : position + min(held, length)]), position, length))
+            piece = io.BytesIO(data[position : position + min(held, length)])
+            record = next(_parse(piece, position, length), _lost(position, length, "no WARC header here"))
             if damage:
                 record = replace(record, block=None, damage=damage, detail=detail)
             elif held < length:
@@ -343,17 +375,17 @@ def _next_plain(data: Buffer, position: int) -> int | None:
 # --- What is inside --------------------------------------------------------------------------------------------------
 
 
-def _parse(stream: io.IOBase, offset: int, length: int) -> Iterator[Record]:
-    """The records in a stream of uncompressed WARC; all of them get the place of the whole.
+def _parse(stream: io.IOBase, offset: int, length: int, compressed: bool = False) -> Iterator[Record]:
+    """The records in a stream of WARC; all of them get the place of the whole.
 
     Several come only from files that were compressed as one stream, against the standard's advice (WARC 1.1, annex D):
     they cannot be read apart. A block shorter than its Content-Length makes the record damaged.
     """
     from fastwarc import ArchiveIterator
 
-    quirks = _line_feeds_only(stream)
+    quirks = not compressed and _line_feeds_only(stream)
     try:
-        for parsed in ArchiveIterator(stream, parse_http=False, stream_detect=False, quirks_mode=quirks):
+        for parsed in ArchiveIterator(stream, parse_http=False, stream_detect=compressed, quirks_mode=quirks):
             headers: dict[str, str] = {}
             for name, value in parsed.headers.items():
                 headers.setdefault(name.lower(), value)
@@ -381,8 +413,6 @@ def _parse(stream: io.IOBase, offset: int, length: int) -> Iterator[Record]:
 
 def _line_feeds_only(stream: io.IOBase) -> bool:
     """Whether the first header ends its lines with LF alone, as some old writers do."""
-    if not stream.seekable():
-        return False
     line = stream.readline(MAX_HEADER_BYTES)
     stream.seek(0)
     return line.endswith(b"\n") and not line.endswith(b"\r\n")

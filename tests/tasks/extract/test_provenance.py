@@ -1,0 +1,54 @@
+"""Ids, dates, hosts and sites."""
+
+import hashlib
+from datetime import UTC, datetime
+
+import pytest
+
+from tasks.extract.provenance import doc_id, host_of, parse_date, site_of
+from tests.miniature import payload_digest
+
+
+def test_the_id_is_made_of_the_documented_bytes() -> None:
+    body = b"<html>"
+    written = f"http://example.com/\n2024-05-18T09:00:00Z\n{payload_digest(body)}".encode()
+    made = doc_id("http://example.com/", "2024-05-18T09:00:00Z", hashlib.sha1(body).digest())
+    assert made == hashlib.sha256(written).hexdigest()[:32]
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2024-05-18T09:01:02Z", datetime(2024, 5, 18, 9, 1, 2, tzinfo=UTC)),
+        ("2024-05-18T09:01:02.123456789Z", datetime(2024, 5, 18, 9, 1, 2, 123456, tzinfo=UTC)),
+        ("2024-05-18T09:01:02.5Z", datetime(2024, 5, 18, 9, 1, 2, 500000, tzinfo=UTC)),
+        ("2019-08-15T01:02", datetime(2019, 8, 15, 1, 2, tzinfo=UTC)),
+        ("2019-08", datetime(2019, 8, 1, tzinfo=UTC)),
+        ("2019", datetime(2019, 1, 1, tzinfo=UTC)),
+        ("2019-06-31", None),
+        ("yesterday", None),
+        ("", None),
+    ],
+)
+def test_dates(text: str, moment: datetime | None) -> None:
+    assert parse_date(text) == moment
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "site"),
+    [
+        ("https://A.B.Example.CO.UK:8080/x?y#z", "a.b.example.co.uk", "example.co.uk"),
+        ("http://docs.sample/page", "docs.sample", "docs.sample"),
+        ("http://a.docs.sample./page", "a.docs.sample", "docs.sample"),
+        ("http://192.0.2.1/", "192.0.2.1", "192.0.2.1"),
+        ("http://[2001:db8::1]/", "2001:db8::1", "2001:db8::1"),
+        ("http://localhost/", "localhost", "localhost"),
+        ("http://co.uk/", "co.uk", "co.uk"),
+        ("http://bücher.de/", "bücher.de", "bücher.de"),
+        ("dns:example.com", "", ""),
+        ("http://[broken/", "", ""),
+        ("", "", ""),
+    ],
+)
+def test_host_and_site(url: str, host: str, site: str) -> None:
+    assert (host_of(url), site_of(host)) == (host, site)

@@ -1,0 +1,234 @@
+"""Reading records of byte ranges: exact places, borders that lose nothing, damage that costs only what it hits."""
+
+import gzip
+import random
+import zlib
+from pathlib import Path
+
+import pytest
+
+from tasks.extract import warc
+from tasks.extract.warc import Record, looks_like_warc, part_borders, read_records
+from tests.miniature import (
+    Page,
+    english_pages,
+    gzip_member,
+    miniature_pages,
+    request_record,
+    response_record,
+    warcinfo_record,
+    write_warc,
+)
+
+
+def whole(path: Path) -> list[Record]:
+    return list(read_records(path, 0, path.stat().st_size))
+
+
+def in_parts(path: Path, part_bytes: int) -> list[Record]:
+    return [r for start, end in part_borders(path.stat().st_size, part_bytes) for r in read_records(path, start, end)]
+
+
+def responses(records: list[Record]) -> list[str]:
+    return [record.headers["warc-target-uri"] for record in records if record.kind == "response" and not record.damage]
+
+
+@pytest.fixture
+def crawl(tmp_path: Path) -> Path:
+    path = tmp_path / "a.warc.gz"
+    write_warc(path, miniature_pages()[0])
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.warc.gz", "a.warc"])
+def test_offset_and_length_give_the_record_back(tmp_path: Path, name: str) -> None:
+    pages = miniature_pages()[0]
+    path = tmp_path / name
+    places = write_warc(path, pages)
+    found = [record for record in whole(path) if record.kind == "response"]
+    assert [(r.offset, r.length) for r in found] == [(place.offset, place.length) for place in places]
+    for page, record in zip(pages, found, strict=True):
+        piece = path.read_bytes()[record.offset : record.offset + record.length]
+        record_bytes = zlib.decompress(piece, 31) if name.endswith(".gz") else piece
+        assert record_bytes == response_record(page, name)
+        assert record_bytes.endswith(record.block + b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("name", ["a.warc.gz", "a.warc"])
+@pytest.mark.parametrize("part_bytes", [257, 1000, 4096, 30_000, 1 << 20])
+def test_parts_together_are_the_file_whatever_their_size(tmp_path: Path, name: str, part_bytes: int) -> None:
+    path = tmp_path / name
+    write_warc(path, miniature_pages()[1])
+    assert in_parts(path, part_bytes) == whole(path)
+
+
+def test_part_borders_cover_the_file_once() -> None:
+    assert part_borders(0, 10) == []
+    assert part_borders(20, 10) == [(0, 10), (10, 20)]
+    assert part_borders(21, 10) == [(0, 10), (10, 20), (20, 21)]
+
+
+def test_a_record_belongs_to_the_part_where_it_starts(crawl: Path) -> None:
+    records = whole(crawl)
+    second = records[1]
+    size = crawl.stat().st_size
+    assert next(read_records(crawl, second.offset, size)) == second
+    assert next(read_records(crawl, second.offset + 1, size)) == records[2]
+    assert list(read_records(crawl, 0, second.offset + 1)) == records[:2]
+
+
+def test_a_page_that_is_a_warc_file_is_not_taken_for_records_of_the_crawl(tmp_path: Path) -> None:
+    inner = b"".join(gzip_member(response_record(page)) for page in english_pages() * 4)
+    page = Page("http://archive.example/inner.warc.gz", inner, content_type="application/gzip")
+    path = tmp_path / "a.warc.gz"
+    first, last = (gzip_member(response_record(page)) for page in english_pages()[:2])
+    path.write_bytes(first + gzip.compress(response_record(page), 0) + last)
+    assert inner[:20_000] in path.read_bytes()  # stored, not compressed: its members are there to be found
+    expected = whole(path)
+    assert len(responses(expected)) == 3
+    for part_bytes in (500, 777, 5000):
+        assert in_parts(path, part_bytes) == expected
+
+
+def test_a_cut_file_keeps_what_is_before_the_cut(crawl: Path) -> None:
+    expected = whole(crawl)
+    target = [record for record in expected if record.kind == "response"][10]
+    crawl.write_bytes(crawl.read_bytes()[: target.offset + target.length - 40])
+    found = whole(crawl)
+    assert found[:-1] == expected[: expected.index(target)]
+    assert (found[-1].damage, found[-1].offset, found[-1].kind) == ("truncated_record", target.offset, "response")
+    assert found[-1].headers["warc-target-uri"] == target.headers["warc-target-uri"]
+    for part_bytes in (300, 5000):
+        assert in_parts(crawl, part_bytes) == found
+
+
+def test_a_damaged_member_costs_itself_alone(crawl: Path) -> None:
+    expected = whole(crawl)
+    target = [record for record in expected if record.kind == "response"][5]
+    data = bytearray(crawl.read_bytes())
+    middle = target.offset + target.length // 2
+    data[middle : middle + 8] = b"\xff" * 8
+    crawl.write_bytes(data)
+    found = whole(crawl)
+    assert [r for r in found if not r.damage] == [r for r in expected if r != target]
+    (lost,) = (record for record in found if record.damage)
+    assert (lost.damage, lost.offset, lost.length) == ("corrupt_record", target.offset, target.length)
+    for part_bytes in (300, 1111, 5000):
+        assert in_parts(crawl, part_bytes) == found
+
+
+def test_a_wrong_checksum_is_damage(crawl: Path) -> None:
+    target = next(record for record in whole(crawl) if record.kind == "response")
+    data = bytearray(crawl.read_bytes())
+    data[target.offset + target.length - 6] ^= 1  # the CRC of the member
+    crawl.write_bytes(data)
+    assert [(r.kind, r.damage, r.offset) for r in whole(crawl) if r.damage] == [
+        ("response", "corrupt_record", target.offset)
+    ]
+
+
+def test_rubbish_between_members_is_reported_once_with_its_place(crawl: Path) -> None:
+    expected = whole(crawl)
+    at = expected[7].offset
+    data = crawl.read_bytes()
+    rubbish = random.Random(1).randbytes(500)
+    crawl.write_bytes(data[:at] + rubbish + data[at:])
+    found = whole(crawl)
+    assert [(r.offset, r.length, r.kind) for r in found if r.damage] == [(at, 500, "unknown")]
+    assert responses(found) == responses(expected)
+    for part_bytes in (200, 999, 4096):
+        assert in_parts(crawl, part_bytes) == found
+
+
+def test_zero_padding_at_the_end_is_no_loss(crawl: Path) -> None:
+    expected = whole(crawl)
+    crawl.write_bytes(crawl.read_bytes() + bytes(3000))
+    assert whole(crawl) == expected
+    assert in_parts(crawl, 1000) == expected
+
+
+def test_members_cut_elsewhere_than_at_records_are_joined(tmp_path: Path) -> None:
+    page = english_pages()[0]
+    record = response_record(page)
+    pieces = [record[:500], record[500:900], record[900:]]
+    path = tmp_path / "a.warc.gz"
+    start = gzip_member(warcinfo_record("a"))
+    joined = b"".join(map(gzip_member, pieces))
+    path.write_bytes(start + joined + gzip_member(request_record(page)))
+    assert [(r.kind, r.damage) for r in whole(path)] == [("warcinfo", None), ("response", None), ("request", None)]
+    assert (whole(path)[1].offset, whole(path)[1].length) == (len(start), len(joined))
+    assert in_parts(path, 100) == whole(path)
+
+
+def test_a_file_compressed_as_one_stream_is_read(tmp_path: Path) -> None:
+    pages = english_pages()[:3]
+    path = tmp_path / "a.warc.gz"
+    path.write_bytes(gzip_member(b"".join(response_record(page) for page in pages)))
+    found = whole(path)
+    assert responses(found) == [page.url for page in pages]
+    assert {(r.offset, r.length) for r in found} == {(0, path.stat().st_size)}
+
+
+def test_a_stream_too_large_to_hold_is_read_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warc, "MAX_RECORD_BYTES", 20_000)
+    large = Page("http://large.example/", b"x" * 100_000)
+    pages = [english_pages()[0], large, english_pages()[1]]
+    path = tmp_path / "a.warc.gz"
+    path.write_bytes(gzip_member(b"".join(response_record(page) for page in pages)) + gzip_member(b"WARC/1.0\r\n"))
+    found = whole(path)
+    assert [(r.headers.get("warc-target-uri"), r.block is None) for r in found[:3]] == [
+        (pages[0].url, False),
+        (large.url, True),
+        (pages[2].url, False),
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.warc.gz", "a.warc"])
+def test_a_record_too_large_to_hold_is_named_without_its_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(warc, "MAX_RECORD_BYTES", 20_000)
+    monkeypatch.setattr(warc, "MAX_HEADER_BYTES", 2_000)
+    path = tmp_path / name
+    write_warc(path, [english_pages()[0], Page("http://large.example/", b"x" * 100_000), english_pages()[1]])
+    found = [record for record in whole(path) if record.kind == "response"]
+    assert [(r.block is None, r.damage) for r in found] == [(False, None), (True, None), (False, None)]
+    assert found[1].headers["warc-target-uri"] == "http://large.example/"
+
+
+def test_a_false_content_length_costs_its_record_alone(tmp_path: Path) -> None:
+    first, second, third = english_pages()[:3]
+    path = tmp_path / "a.warc"
+    reaching_on = response_record(second).replace(b"\r\nContent-Length: ", b"\r\nContent-Length: 9", 1)
+    path.write_bytes(response_record(first) + reaching_on + response_record(third))
+    found = whole(path)
+    assert [record.damage for record in found] == [None, "corrupt_record", None]
+    assert responses(found) == [first.url, third.url]
+    assert in_parts(path, 1000) == found
+
+
+def test_a_cut_uncompressed_file_keeps_what_is_before_the_cut(tmp_path: Path) -> None:
+    path = tmp_path / "a.warc"
+    places = write_warc(path, english_pages()[:4])
+    path.write_bytes(path.read_bytes()[: places[2].offset + 700])
+    found = whole(path)
+    assert responses(found) == [place.url for place in places[:2]]
+    assert (found[-1].damage, found[-1].offset) == ("truncated_record", places[2].offset)
+    assert found[-1].headers["warc-target-uri"] == places[2].url
+
+
+def test_headers_with_bare_line_feeds_are_read(tmp_path: Path) -> None:
+    record = response_record(english_pages()[0])
+    head, _, rest = record.partition(b"\r\n\r\n")
+    path = tmp_path / "a.warc"
+    path.write_bytes(head.replace(b"\r\n", b"\n") + b"\n\n" + rest)
+    assert responses(whole(path)) == [english_pages()[0].url]
+
+
+def test_looks_like_warc() -> None:
+    record = response_record(english_pages()[0])
+    assert looks_like_warc(record)
+    assert looks_like_warc(gzip_member(record)[:200])
+    assert not looks_like_warc(b"just some text")
+    assert not looks_like_warc(gzip_member(b"just some text"))
+    assert not looks_like_warc(b"")
