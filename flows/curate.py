@@ -13,7 +13,7 @@ from flows.config import CrawlParams, CurateConfig
 from flows.road import Road, result_row, walking
 from infra.stage import Source
 from infra.store import Artifact
-from tasks.dedup.stage import dedup
+from tasks.dedup.stage import deduplicate
 from tasks.extract.stage import extract
 from tasks.filter import filter_documents
 from tasks.measure import measure
@@ -30,7 +30,7 @@ def curate_road(road: Road, config: CurateConfig) -> Artifact:
     measured = road(measure, documents=extracted, params=config.measure)
     filtered = road(filter_documents, documents=measured, params=config.filter)
     signed = road(signatures, documents=filtered, params=config.signatures)
-    deduplicated = road(dedup, signatures=[signed], params=config.dedup)
+    deduplicated = road(deduplicate, signatures=[signed], params=config.dedup)
     return road(mix, documents=deduplicated, params=config.mix)
 
 
@@ -43,7 +43,7 @@ def _crawl(road: Road, crawl: CrawlParams) -> Source:
 
 @flow(name="curate")
 def curate(config: CurateConfig) -> list[dict[str, Any]]:
-    """Turn a crawl into training documents: extract, measure, filter, dedup, split."""
+    """Turn a crawl into training documents: extract, measure, filter, deduplicate, split."""
     with walking(ORDER, config.runtime, config.run) as road:
         curate_road(road, config)
     return [result_row(result) for result in road.context.results]
