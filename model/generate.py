@@ -46,12 +46,12 @@ class Completion:
 
 
 class KVCache:
-    """Keys and values of all layers, [B, n_kv_heads, slots, head_size] each; slot s holds position s."""
+    """Keys and values of all layers, [B, slots, n_kv_heads, head_size] each; slot s holds position s."""
 
     def __init__(self, model: Transformer, batch: int, slots: int) -> None:
         config = model.config
         weight = model.lm_head.weight
-        shape = (config.n_layers, batch, config.n_kv_heads, slots, config.head_size)
+        shape = (config.n_layers, batch, slots, config.n_kv_heads, config.head_size)
         self._keys = torch.zeros(shape, dtype=_cache_dtype(weight), device=weight.device)
         self._values = torch.zeros_like(self._keys)
         self._rows = torch.arange(batch, device=weight.device)[:, None]
@@ -59,11 +59,10 @@ class KVCache:
         """Slots that any row may hold something in; attention looks no further."""
 
     def update(self, layer: int, keys: Tensor, values: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Store [B, n_kv_heads, T, D] at `positions` [B, T]; return what the used slots hold."""
-        # Advanced indices around a slice put the indexed axes first: [B, T, n_kv_heads, D].
-        self._keys[layer][self._rows, :, positions] = keys.transpose(1, 2).to(self._keys.dtype)
-        self._values[layer][self._rows, :, positions] = values.transpose(1, 2).to(self._values.dtype)
-        return self._keys[layer, :, :, : self.used], self._values[layer, :, :, : self.used]
+        """Store [B, T, n_kv_heads, D] at `positions` [B, T]; return what the used slots hold."""
+        self._keys[layer][self._rows, positions] = keys.to(self._keys.dtype)
+        self._values[layer][self._rows, positions] = values.to(self._values.dtype)
+        return self._keys[layer, :, : self.used], self._values[layer, :, : self.used]
 
     def mask(self, positions: Tensor) -> Tensor:
         """Bool [B, 1, T, slots]: those up to each query's own position. Called once a forward pass, before `update`."""

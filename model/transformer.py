@@ -7,12 +7,13 @@ dict is an export. Everything that costs runs through `forward`, the loss includ
 """
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.attention import attention, document_mask, rope_table, rotate
 from model.config import ModelConfig
 from model.losses import IGNORE_INDEX, linear_cross_entropy, linear_nll
 
@@ -21,7 +22,7 @@ class Cache(Protocol):
     """What attention needs of a KV cache (see `model.generate.KVCache`)."""
 
     def update(self, layer: int, keys: Tensor, values: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Store keys and values [B, n_kv_heads, T, D] at `positions` [B, T]; return all [B, n_kv_heads, S, D]."""
+        """Store keys and values [B, T, n_kv_heads, D] at `positions` [B, T]; return all, [B, S, n_kv_heads, D]."""
         ...
 
     def mask(self, positions: Tensor) -> Tensor:
@@ -55,7 +56,33 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(_compute_dtype(x))
+        dtype = compute_dtype(x)
+        if x.device.type == "cpu":
+            result: Tensor = _RMSNorm.apply(x, self.weight, self.eps, dtype)
+            return result
+        return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(dtype)
+
+
+class _RMSNorm(torch.autograd.Function):
+    """torch has no fused RMSNorm on CPUs; this takes six tenths of the time of its composite."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
+        wide = x.float()
+        scale = wide.square().mean(dim=-1, keepdim=True).add_(eps).rsqrt_()
+        ctx.save_for_backward(x, weight, scale)
+        return (wide * scale).mul_(weight).to(dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        grad = grads[0].float()
+        x, weight, scale = ctx.saved_tensors
+        normal = x.float() * scale
+        grad_weight = (grad * normal).flatten(0, -2).sum(dim=0)
+        grad_normal = grad * weight
+        along = torch.linalg.vecdot(grad_normal, normal).div_(x.shape[-1]).unsqueeze(-1)
+        grad_x = grad_normal.addcmul_(normal, along, value=-1).mul_(scale)
+        return grad_x.to(x.dtype), grad_weight.to(weight.dtype), None, None
 
 
 class Attention(nn.Module):
@@ -85,18 +112,14 @@ class Attention(nn.Module):
         batch, length, _ = x.shape
         q = self.q_proj(x).view(batch, length, self.n_heads, self.head_size)
         k = self.k_proj(x).view(batch, length, self.n_kv_heads, self.head_size)
-        v = self.v_proj(x).view(batch, length, self.n_kv_heads, self.head_size).transpose(1, 2)
+        v = self.v_proj(x).view(batch, length, self.n_kv_heads, self.head_size)
         if self.qk_norm:
             q, k = self.q_norm(q), self.k_norm(k)
-        q = rotate(q, *rope).transpose(1, 2)
-        k = rotate(k, *rope).transpose(1, 2)
+        q, k = rotate(q, *rope), rotate(k, *rope)
         if cache is not None:
             assert positions is not None
             k, v = cache.update(self.layer, k, v, positions)
-        y = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=self.n_heads != self.n_kv_heads
-        )
-        return self.o_proj(y.transpose(1, 2).reshape(batch, length, -1))
+        return self.o_proj(attention(q, k, v, mask).reshape(batch, length, -1))
 
 
 class FeedForward(nn.Module):
@@ -244,38 +267,17 @@ class Transformer(nn.Module):
         return result
 
     def rope(self, positions: Tensor | None, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """cos and sin, fp32, broadcastable to [B, T, heads, D/2] at `positions` or at 0..length-1."""
+        """cos and sin for `rotate`, [1 or B, T, n_heads * D] fp32, at `positions` or at 0..length-1."""
         if self._rope is None or self._rope[0].device != device:
             with torch.inference_mode(False):  # A table made while generating must serve training too.
                 cos, sin = rope_table(self.config.head_size, self.config.max_seq_len, self.config.rope_theta)
                 self._rope = cos.to(device), sin.to(device)
-        cos, sin = self._rope
-        if positions is None:
-            return cos[None, :length, None], sin[None, :length, None]
-        return cos[positions].unsqueeze(2), sin[positions].unsqueeze(2)
+        where = torch.arange(length, device=device)[None] if positions is None else positions
+        cos, sin = (table[where].repeat(1, 1, self.config.n_heads) for table in self._rope)
+        return cos, sin
 
 
-def rope_table(head_size: int, max_seq_len: int, theta: float) -> tuple[Tensor, Tensor]:
-    """cos and sin [max_seq_len, head_size / 2], fp32, of position * theta^(-2i / head_size) (RoFormer, equation 15)."""
-    inverse_wavelength = 1.0 / (theta ** (torch.arange(0, head_size, 2, dtype=torch.float) / head_size))
-    angles = torch.arange(max_seq_len, dtype=torch.float)[:, None] * inverse_wavelength
-    return angles.cos(), angles.sin()
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate pairs (i, i + D/2) of x [B, T, heads, D] (Hugging Face's half-split convention)."""
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
-
-
-def document_mask(document_ids: Tensor) -> Tensor:
-    """Bool [B, 1, T, T]: query t sees key s when s <= t and both are of one document. document_ids [B, T]."""
-    length = document_ids.shape[1]
-    same = document_ids[:, :, None] == document_ids[:, None, :]
-    return (same & same.new_ones(length, length).tril()).unsqueeze(1)
-
-
-def _compute_dtype(x: Tensor) -> torch.dtype:
+def compute_dtype(x: Tensor) -> torch.dtype:
     """The type matrix multiplications run in: autocast's where it is on, else that of x."""
     device = x.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype

@@ -1,5 +1,6 @@
 """Parameter groups and learning-rate schedules."""
 
+import itertools
 import math
 
 import pytest
@@ -59,7 +60,7 @@ def scales(steps=100, **settings):
 def test_every_schedule_warms_up_linearly_and_never_rises_again(schedule):
     found = scales(schedule=schedule)
     assert found[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
-    assert all(later <= earlier for earlier, later in zip(found[10:], found[11:], strict=False))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(found[10:]))
     assert all(0 < scale <= 1 for scale in found)
 
 
