@@ -14,7 +14,8 @@ STARTER = """
 import subprocess, sys, time
 program = "import subprocess, sys, os; c = subprocess.Popen(['sleep', '600']);" \
     " open(sys.argv[1], 'w').write(f'{os.getpid()} {c.pid}'); c.wait()"
-subprocess.Popen([sys.executable, "-m", "infra.guard", sys.executable, "-c", program, sys.argv[1]], stdin=subprocess.PIPE)
+guarded = [sys.executable, "-m", "infra.guard", sys.executable, "-c", program, sys.argv[1]]
+subprocess.Popen(guarded, stdin=subprocess.PIPE)
 time.sleep(600)
 """
 
