@@ -77,6 +77,8 @@ def find_clusters(
     """
     from pyspark import StorageLevel
 
+    if not paths:
+        return lambda part: RESOLVED.empty_table()  # noqa: ARG005  no part will be asked for
     facts = load_facts(spark, paths, clustering.banding, scratch)
     collapsed = collapse_copies(facts, clustering.same_url).persist(StorageLevel.MEMORY_AND_DISK)
     folder = scratch / "found"
