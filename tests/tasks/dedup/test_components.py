@@ -52,6 +52,7 @@ def test_no_links_no_components() -> None:
     assert len(nodes) == len(labels) == 0
 
 
+@pytest.mark.slow  # test_clusters runs the same rounds on a smaller graph
 def test_spark_finds_the_same_components(spark: Any, tmp_path: Path) -> None:
     a, b = (np.concatenate(ends) for ends in zip(chain(20), random_graph(1, 100, 60), strict=True))
     pairs = [(left, right) for left, right in zip(a.tolist(), b.tolist(), strict=True) if left != right]
