@@ -22,6 +22,7 @@ HOST = "127.0.0.1"
 START_SECONDS = 120.0
 POLL_SECONDS = 0.2
 TAIL_BYTES = 2000
+DRAIN_SECONDS = 10.0
 
 
 def prefect_home() -> Path:
@@ -57,7 +58,10 @@ def prefect_api(port: int | None = None, ui: bool = False) -> Iterator[str]:
     try:
         _wait_healthy(guard, url, log)
         os.environ["PREFECT_API_URL"] = url
-        yield url
+        try:
+            yield url
+        finally:
+            _drain()
     finally:
         if given is None:
             os.environ.pop("PREFECT_API_URL", None)
@@ -66,6 +70,17 @@ def prefect_api(port: int | None = None, ui: bool = False) -> Iterator[str]:
         if guard.stdin is not None:
             guard.stdin.close()
         guard.wait()
+
+
+def _drain() -> None:
+    """Wait until what Prefect sends in the background (logs, events) has reached the server that is about to end."""
+    if "prefect" not in sys.modules:
+        return
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(timeout=DRAIN_SECONDS)
 
 
 def _start(port: int, ui: bool, log: Path) -> "subprocess.Popen[bytes]":
