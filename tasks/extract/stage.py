@@ -143,7 +143,6 @@ class PartResult:
         "htmldate",
         "justext",
         "courlan",
-        "charset-normalizer",
         "brotli",
     ),
     tables={"documents": DOCUMENTS, "skipped": SKIPPED},
