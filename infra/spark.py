@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TASK_FAILURES = 4  # a worker killed from outside is tried again
 ROOT = Path(__file__).resolve().parents[1]
-LOG4J = Path(__file__).with_name("log4j2.properties")
+LOG4J = Path(__file__).with_name("spark_conf") / "log4j2.properties"
 
 
 def require_java() -> None:
