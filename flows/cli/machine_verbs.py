@@ -1,6 +1,7 @@
 """Verbs about the machine: doctor (is everything there?) and serve (Prefect's UI, worker and schedules)."""
 
 import signal
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -11,18 +12,14 @@ from flows.cli.state import JsonOption, StoreOption, the_store
 
 def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
     """Check Python, Java, compiler, disk, memory, ports and Prefect, and say how to mend what is missing."""
-    from infra.doctor import run_checks
+    from infra.doctor import report, run_checks
 
     checks = run_checks(the_store(store).root)
     if as_json:
-        print_json([check.as_dict() for check in checks])
+        print_json([asdict(check) for check in checks])
     else:
-        for check in checks:
-            mark = "ok  " if check.ok else "FAIL" if check.required else "warn"
-            typer.echo(f"{mark}  {check.name:<14} {check.found}")
-            if not check.ok:
-                typer.echo(f"      {'':<14} mend: {check.mend}")
-    if any(check.required and not check.ok for check in checks):
+        typer.echo(report(checks))
+    if any(check.status == "problem" for check in checks):
         raise typer.Exit(1)
 
 
