@@ -1,9 +1,10 @@
-"""Preference losses against their formulas and, where it is installed, TRL."""
+"""Preference losses against their formulas, written out."""
 
 import math
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from model.dpo import DPOConfig, dpo_loss
 
@@ -72,3 +73,8 @@ def test_extreme_margins_stay_finite():
     far = torch.tensor([-1e5, 0.0])
     losses, _ = dpo_loss(far, far.flip(0), torch.zeros(2), torch.zeros(2), torch.ones(2, 2), DPOConfig(beta=1.0))
     assert losses.tolist() == [1e5, 0.0]
+
+
+def test_smoothing_without_a_label_is_refused():
+    with pytest.raises(ValidationError, match="label_smoothing"):
+        DPOConfig(loss="ipo", label_smoothing=0.1)
