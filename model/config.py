@@ -204,6 +204,12 @@ class DPOConfig(BaseModel):
         0.0, ge=0, lt=0.5, description="Share of pairs whose label is believed wrong (conservative DPO); sigmoid only."
     )
 
+    @model_validator(mode="after")
+    def _smoothing_has_a_label(self) -> Self:
+        if self.label_smoothing and self.loss != "sigmoid":
+            raise ValueError(f"label_smoothing belongs to the sigmoid loss; {self.loss} has no label to smooth")
+        return self
+
 
 def _rope_theta(config: Mapping[str, Any]) -> float:
     """Theta from transformers 5's `rope_parameters` or the older `rope_theta` + `rope_scaling`."""

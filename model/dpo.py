@@ -8,12 +8,6 @@ from torch import Tensor
 
 from model.config import DPOConfig
 
-    @model_validator(mode="after")
-    def _smoothing_has_a_label(self) -> Self:
-        if self.label_smoothing and self.loss != "sigmoid":
-            raise ValueError(f"label_smoothing belongs to the sigmoid loss; {self.loss} has no label to smooth")
-        return self
-
 
 def dpo_loss(
     policy_chosen: Tensor,
