@@ -14,7 +14,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch.distributed as dist
 from pydantic import BaseModel, ConfigDict
@@ -37,6 +37,7 @@ class TrainState(BaseModel):
     seconds: float = 0.0  # time spent in steps, over all attempts
     world_size: int = 1
     zero_stage: int = 0
+    dtype: Literal["bfloat16", "float32"] = "float32"  # of the matrix products, for the whole run
 
 
 class Checkpoints:
