@@ -23,10 +23,8 @@ import torch
 from torch import Tensor
 
 from model.batching import pack_best_fit
-from model.indexed import IndexedDataset
+from model.indexed import MASK_SUFFIX, IndexedDataset
 from model.losses import IGNORE_INDEX
-
-MASK_SUFFIX = "-mask"  # <prefix>-mask.bin/.idx hold a 0/1 for each id of <prefix>: 1 = predict this token
 
 Int64 = npt.NDArray[np.int64]
 

@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 MAGIC = b"MMIDIDX\x00\x00"
 VERSION = 1
+MASK_SUFFIX = "-mask"  # <prefix>-mask.bin/.idx hold a 0/1 for each id of <prefix>: 1 = learn to write this token
 HEADER = struct.Struct("<QBQQ")  # after the magic: version, dtype code, sequences, document index entries
 DTYPES: dict[int, np.dtype] = {
     1: np.dtype(np.uint8),

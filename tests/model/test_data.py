@@ -3,13 +3,12 @@
 import pytest
 
 from model.data import (
-    MASK_SUFFIX,
     ChatRows,
     PairRows,
     TokenRows,
     stack_rows,
 )
-from model.indexed import IndexedWriter
+from model.indexed import MASK_SUFFIX, IndexedWriter
 from model.losses import IGNORE_INDEX
 
 

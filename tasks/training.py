@@ -1,0 +1,244 @@
+"""What every training stage shares: a job file, a child process that is followed, and the files that it leaves.
+
+The network and its engine are in `model/`, which imports nothing of ours; between the two are files. A stage writes a
+job (`model/job.py`) and the data it names, starts the ranks (`infra/launch.py`), follows `metrics.jsonl`, and takes
+over the result. While training, everything lies in the draft's `keep` folder: a killed run goes on from its last
+checkpoint when the same stage is started again.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import model as model_package
+from infra.errors import SluiceError
+from infra.files import link_or_copy, write_text
+from infra.launch import ChildError, free_port, run_child
+from infra.params import Runtime
+from infra.process import usable_cores
+from infra.settings import torch_extensions_dir
+from infra.stage import Draft
+from infra.store import Artifact
+from model.config import ModelConfig
+from model.job import Job, SpecialTokens, Work
+from model.metrics import read_rows
+from tasks.encoding import Encoder, write_hf_tokenizer
+
+CHECKPOINTS_A_RUN = 20  # what a kill can cost is a twentieth of the run …
+MOST_STEPS_BETWEEN_CHECKPOINTS = 500  # … and never more than this
+SECONDS_BETWEEN_LOG_LINES = 10.0
+
+# Files of a run's folder, written by model/engine.py and model/train.py.
+METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+CHECKPOINTS = "checkpoints"
+DONE = "done.json"
+ERROR = "error.txt"
+
+
+class Model(Artifact):
+    """Role: a trained model, its tokenizer beside it."""
+
+    accepts = ("pretrain", "sft", "dpo")
+
+    @property
+    def folder(self) -> Path:
+        """The Hugging Face folder."""
+        return self.file("model/config.json").parent
+
+    @property
+    def encoder(self) -> Encoder:
+        return Encoder.load(self.folder)
+
+
+def model_config(model: Model) -> ModelConfig:
+    """The shape of a model artifact."""
+    return ModelConfig.from_hf(_read_json(model.file("model/config.json")))
+
+
+def special_tokens(encoder: Encoder, chat: bool) -> SpecialTokens:
+    """The ids that an exported model names. A chat model ends its turn; if it ends a document, it has ended too."""
+    eos = [encoder.im_end, encoder.end_of_text] if chat else [encoder.end_of_text]
+    return SpecialTokens(bos=encoder.end_of_text, eos=eos, pad=encoder.pad)
+
+
+def write_token_bytes(encoder: Encoder, path: Path) -> Path:
+    """Save int32 [vocab]: UTF-8 bytes that each token stands for, 0 for the specials.
+
+    A byte-level token is spelt with one character a byte (GPT-2's alphabet), so its length is its bytes.
+    """
+    special = set(encoder.special_ids.values())
+    spelt = [encoder.tokenizer.id_to_token(token) or "" for token in range(encoder.vocab_size)]
+    sizes = [0 if token in special else len(text) for token, text in enumerate(spelt)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, np.array(sizes, dtype=np.int32))
+    return path
+
+
+def world_size_of(runtime: Runtime, batch_size: int) -> int:
+    """Ranks to start: as told, else one a core; never more than there are samples in a batch."""
+    return min(runtime.world_size or runtime.cores or usable_cores(), batch_size)
+
+
+def work_of(out: Draft, runtime: Runtime, steps: int) -> Work:
+    """Where and how a run of `steps` works."""
+    every = max(1, min(MOST_STEPS_BETWEEN_CHECKPOINTS, steps // CHECKPOINTS_A_RUN))
+    return Work(
+        folder=out.keep / "run",
+        export=out.keep / "run" / "export",
+        zero_stage=runtime.zero_stage,
+        micro_batch_size=runtime.micro_batch_size,
+        threads_per_rank=runtime.threads_per_rank,
+        checkpoint_every=every,
+    )
+
+
+def run_job(job: Job, runtime: Runtime, out: Draft, tokenizer: Path, chat: bool) -> dict[str, Any]:
+    """Train, and put the result into the draft: model/, checkpoint/, metrics.jsonl, tensorboard/.
+
+    Args:
+        tokenizer: folder with the tokenizer that goes beside the model.
+        chat: whether the model answers; decides which template and end token its folder names.
+
+    Returns:
+        The last row of metrics.
+
+    Raises:
+        SluiceError: training failed; the message has the child's own reason.
+    """
+    folder = job.work.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / DONE).exists():
+        _train(job, runtime, out)
+    rows = read_rows(folder / METRICS)
+    if not rows or rows[-1]["step"] != job.steps:
+        raise SluiceError(f"training ended after {rows[-1]['step'] if rows else 0} of {job.steps} steps: see {folder}")
+    for path in sorted(job.work.export.iterdir()):
+        link_or_copy(path, out.path(f"model/{path.name}"))
+    write_hf_tokenizer(tokenizer, out.path("model/config.json").parent, chat=chat)
+    newest = folder / CHECKPOINTS / (folder / CHECKPOINTS / "latest").read_text(encoding="utf-8").strip()
+    for source, name in [(newest, "checkpoint"), (folder / TENSORBOARD, TENSORBOARD)]:
+        for path in sorted(p for p in source.rglob("*") if p.is_file()):
+            link_or_copy(path, out.path(f"{name}/{path.relative_to(source).as_posix()}"))
+    link_or_copy(folder / METRICS, out.path(METRICS))
+    # Timings are in all three; weights are not in this list: equal runs give equal ones.
+    out.volatile(METRICS, f"{TENSORBOARD}/*", "checkpoint/*")
+    _tell_metrics(job, out, rows)
+    return rows[-1]
+
+
+def _tell_metrics(job: Job, out: Draft, rows: Sequence[dict[str, Any]]) -> None:
+    last = rows[-1]
+    shape = ModelConfig.from_hf(_read_json(job.work.export / "config.json"))
+    state = _read_json(job.work.folder / DONE)
+    out.metrics |= {
+        "steps": job.steps,
+        "parameters": shape.n_params,
+        "tokens": last["tokens"],
+        "epochs": last["epoch"],
+        "first_loss": rows[0]["loss"],
+        "loss": last["loss"],
+        **{name: value for name, value in last.items() if name.startswith("val_")},
+        "training_seconds": last["seconds"],
+        "world_size": state["world_size"],
+        "dtype": state["dtype"],
+    }
+
+
+def _train(job: Job, runtime: Runtime, out: Draft) -> None:
+    """Start the ranks and follow them to their end."""
+    folder = job.work.folder
+    (folder / ERROR).unlink(missing_ok=True)
+    job_file = folder / "job.json"
+    write_text(job_file, job.model_dump_json(indent=1))
+    follower = Follower(folder / METRICS, job.steps, out)
+    world_size = world_size_of(runtime, job.batch_size)
+    out.log.info("training for %d steps on %d ranks; log: %s", job.steps, world_size, folder / "train.log")
+    try:
+        run_child(
+            launch_command(job_file, world_size, runtime),
+            env=child_environment(runtime),
+            on_line=out.log.debug,
+            stop_check=follower.look,
+            log_path=folder / "train.log",
+            succeeded=(folder / DONE).exists,
+        )
+    except ChildError as error:
+        if not (folder / ERROR).exists():
+            raise
+        reason = (folder / ERROR).read_text(encoding="utf-8").strip()
+        raise SluiceError(f"training stopped: {reason} (whole output: {folder / 'train.log'})") from error
+
+
+def launch_command(job_file: Path, world_size: int, runtime: Runtime) -> list[str]:
+    """The command that starts the ranks of a job on this machine."""
+    program = ["model.train", str(job_file)]
+    if runtime.launcher == "deepspeed":
+        where = ["--num_accelerators", str(world_size), "--master_addr", "127.0.0.1", "--master_port", str(free_port())]
+        return [sys.executable, "-m", "deepspeed.launcher.runner", *where, "--module", *program]
+    if world_size == 1:
+        return [sys.executable, "-m", *program]  # nothing to launch
+    # Standalone: the store binds a free port itself, so no other process can take it in between.
+    where = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(world_size)]
+    return [sys.executable, "-m", "torch.distributed.run", *where, "-m", *program]
+
+
+def child_environment(runtime: Runtime) -> dict[str, str]:
+    """Our environment, without what a launcher above us may have set, plus what the ranks need."""
+    ranks = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT"}
+    inherited = {name: value for name, value in os.environ.items() if name not in ranks}
+    house = str(Path(str(model_package.__file__)).parents[1])
+    return inherited | {
+        "SLUICE_WATCH_STDIN": "1",
+        "PYTHONPATH": os.pathsep.join([house, *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": str(runtime.threads_per_rank),
+        "TORCH_EXTENSIONS_DIR": str(torch_extensions_dir()),
+    }
+
+
+class Follower:
+    """Reads new rows of a growing metrics.jsonl and tells the draft's log and progress."""
+
+    def __init__(self, path: Path, steps: int, out: Draft) -> None:
+        self.path, self.steps, self.out = path, steps, out
+        self.offset = path.stat().st_size if path.exists() else 0
+        self.said = 0.0
+
+    def look(self) -> None:
+        """Tell what is new; called about twice a second. Raises when another run has taken the draft over."""
+        self.out.check_lock()
+        row = self._newest()
+        if row is None:
+            return
+        text = f"loss {row['loss']:.4f}, {row['tokens_per_s']:,.0f} tokens/s"
+        self.out.progress(row["step"], self.steps, text)
+        now = time.monotonic()
+        if now - self.said >= SECONDS_BETWEEN_LOG_LINES or row["step"] == self.steps:
+            self.said = now
+            self.out.log.info("step %d of %d: %s", row["step"], self.steps, text)
+
+    def _newest(self) -> dict[str, Any] | None:
+        """The last whole row that was not seen yet."""
+        size = self.path.stat().st_size if self.path.exists() else 0
+        if size < self.offset:
+            self.offset = 0  # a resumed run has cut the file back
+        if size == self.offset:
+            return None
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            new = file.read()
+        end = new.rfind(b"\n") + 1
+        self.offset += end
+        lines = new[:end].splitlines()
+        return json.loads(lines[-1]) if lines else None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
