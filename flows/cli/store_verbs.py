@@ -18,7 +18,7 @@ def ls(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List artifacts, oldest first."""
+    """List artifacts by stage, oldest first."""
     opened = the_store(store)
     tags = _tags_by_ref(opened)
     rows = []

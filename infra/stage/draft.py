@@ -6,6 +6,7 @@
 <staging>/scratch, tmp  wiped when the stage starts and when it ends
 """
 
+import contextvars
 import logging
 import shutil
 import threading
@@ -340,7 +341,8 @@ class Draft:
         from infra.spark import session  # imported late: most calls find everything done
 
         finished = threading.Event()
-        watcher = threading.Thread(target=self._watch, args=(finished, total), daemon=True)
+        ours = contextvars.copy_context()  # the reporter asks it which Prefect task this is
+        watcher = threading.Thread(target=ours.run, args=(self._watch, finished, total), daemon=True)
         context = session(self.runtime).sparkContext
         watcher.start()
         try:

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+
+from flows.config import CONFIGS, profile_names, resolve
+from flows.road import RunOptions
+from infra.errors import BadConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_profile_resolves_for_every_flow():
+    assert {"demo", "laptop"} <= set(profile_names())
+    for profile in profile_names():
+        for flow in CONFIGS:
+            assert resolve(flow, profile).model_dump()
+
+
+def test_set_beats_file_beats_profile(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("tokenizer: {vocab_size: 1000}\nmix: {min_words: 7}\n")
+    config = resolve("pipeline", "demo", file, ["tokenizer.vocab_size=2000", "crawl.paths=[a, b]"])
+    assert (config.tokenizer.vocab_size, config.mix.min_words, config.crawl.paths) == (2000, 7, ("a", "b"))
+
+
+def test_a_file_may_hold_sections_of_other_flows_but_a_setting_may_not(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("tokenizer: {vocab_size: 1000}\n")
+    assert "tokenizer" not in resolve("curate", "demo", file).model_dump()
+    with pytest.raises(BadConfig, match="unknown key tokenizer"):
+        resolve("curate", "demo", None, ["tokenizer.vocab_size=1000"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("extract.part_byte=1", r"unknown key extract\.part_byte; did you mean 'part_bytes'\?"),
+        ("extract.part_bytes=many", r"extract\.part_bytes: .*valid integer.* \(got 'many'\)"),
+        ("extract.part_bytes=1", r"extract\.part_bytes: .*greater than or equal"),
+        ("filtr.languages=[en]", r"unknown key filtr; did you mean 'filter'\?"),
+        ("extract", "write section.key=value"),
+        ("extract.part_bytes=[", "the value is not YAML"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_where(setting, message):
+    with pytest.raises(BadConfig, match=message) as caught:
+        resolve("curate", "demo", None, [setting])
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_flows_profiles_and_sections_are_named(tmp_path):
+    with pytest.raises(BadConfig, match="no flow is called 'curat'"):
+        resolve("curat")
+    with pytest.raises(BadConfig, match="no profile is called 'dmo'; the profiles: .*demo"):
+        resolve("curate", "dmo")
+    file = tmp_path / "mine.yaml"
+    file.write_text("extrct: {}\n")
+    with pytest.raises(BadConfig, match=r"unknown section 'extrct'; did you mean 'extract'\?"):
+        resolve("curate", "demo", file)
+    file.write_text("- a\n")
+    with pytest.raises(BadConfig, match="sections expected at the top, found list"):
+        resolve("curate", "demo", file)
+    with pytest.raises(BadConfig, match="No such file"):
+        resolve("curate", "demo", tmp_path / "none.yaml")
+
+
+def test_run_options_are_not_lost():
+    assert resolve("curate", run=RunOptions(until="mix")).run.until == "mix"
+
+
+def test_prefect_yaml_is_what_the_profiles_say():
+    from flows.deployments import prefect_yaml
+
+    assert (ROOT / "prefect.yaml").read_text() == prefect_yaml(), "run `python -m flows.deployments > prefect.yaml`"
+
+
+def test_every_field_of_the_form_is_described():
+    def undescribed(schema: dict) -> list[str]:
+        models = {"": schema, **schema.get("$defs", {})}
+        return [
+            f"{model}.{name}"
+            for model, body in models.items()
+            for name, field in body.get("properties", {}).items()
+            if "description" not in field
+        ]
+
+    assert undescribed(CONFIGS["pipeline"].model_json_schema()) == []
