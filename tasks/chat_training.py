@@ -77,7 +77,7 @@ def write_conversations(chat: Artifact, name: str, encoder: Encoder, seq_len: in
 
 
 def write_preferences(chat: Artifact, name: str, encoder: Encoder, seq_len: int, prefix: Path) -> Account:
-    """Render a file of preferences to `prefix`: a pair is two sequences, chosen and rejected; the mask covers answers."""
+    """Render a file of preferences: chosen and rejected of a pair one after the other; the mask covers the answer."""
     account = Account()
     with _writers(prefix, encoder) as writers:
         for row in read_rows(chat, name):

@@ -49,7 +49,7 @@ class PretrainParams(Params):
     document_mask: bool = Field(True, description="Attention stays inside a document.")
     dtype: Dtype = Field("auto", description="Of matrix products; auto: bfloat16 where the hardware has it.")
     validate_every: int | None = Field(None, ge=1, description="Steps between validations; empty: 10 in the run.")
-    validation_rows: int | None = Field(256, ge=1, description="Held-out rows that a validation reads; empty: all.")
+    validation_rows: int | None = Field(64, ge=1, description="Held-out rows that a validation reads; empty: all.")
     seed: int = Field(0, ge=0, description="Of the initial weights and of the order of rows.")
 
     @model_validator(mode="after")

@@ -38,6 +38,8 @@ SECONDS_BETWEEN_LOG_LINES = 10.0
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 CHECKPOINTS = "checkpoints"
+NATIVE = "deepspeed"
+STATE = "state.json"
 DONE = "done.json"
 ERROR = "error.txt"
 
@@ -123,9 +125,10 @@ def run_job(job: Job, runtime: Runtime, out: Draft, tokenizer: Path, chat: bool)
         link_or_copy(path, out.path(f"model/{path.name}"))
     write_hf_tokenizer(tokenizer, out.path("model/config.json").parent, chat=chat)
     newest = folder / CHECKPOINTS / (folder / CHECKPOINTS / "latest").read_text(encoding="utf-8").strip()
-    for source, name in [(newest, "checkpoint"), (folder / TENSORBOARD, TENSORBOARD)]:
+    for source, name in [(newest / NATIVE, f"checkpoint/{NATIVE}"), (folder / TENSORBOARD, TENSORBOARD)]:
         for path in sorted(p for p in source.rglob("*") if p.is_file()):
             link_or_copy(path, out.path(f"{name}/{path.relative_to(source).as_posix()}"))
+    link_or_copy(newest / STATE, out.path(f"checkpoint/{STATE}"))
     link_or_copy(folder / METRICS, out.path(METRICS))
     # Timings are in all three; weights are not in this list: equal runs give equal ones.
     out.volatile(METRICS, f"{TENSORBOARD}/*", "checkpoint/*")
