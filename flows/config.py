@@ -11,22 +11,22 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from tasks.chat_data.stage import ChatDataParams
-from tasks.dpo import DpoParams
-from tasks.pretrain import PretrainParams
-from tasks.sft import SftParams
 
 from flows.road import RunOptions
 from infra.errors import BadConfig
 from infra.params import Params, Runtime
+from tasks.chat_data.stage import ChatDataParams
 from tasks.dedup.stage import DedupParams
+from tasks.dpo import DpoParams
 from tasks.evaluate.stage import EvaluateParams
 from tasks.extract.stage import ExtractParams
 from tasks.filter import FilterParams
 from tasks.measure import MeasureParams
 from tasks.mix.stage import MixParams
+from tasks.pretrain import PretrainParams
 from tasks.report.stage import ReportParams
 from tasks.sample_crawl.stage import SampleCrawlParams
+from tasks.sft import SftParams
 from tasks.signatures import SignatureParams
 from tasks.tokenizer import TokenizerParams
 from tasks.tokens.stage import TokensParams

@@ -7,12 +7,12 @@ between filter and signatures, `decontaminate` between dedup and mix, when they 
 from typing import Any
 
 from prefect import flow
-from tasks.crawl import open_crawl
 
 from flows.config import CrawlParams, CurateConfig
 from flows.road import Road, result_row, walking
 from infra.stage import Source
 from infra.store import Artifact
+from tasks.crawl import open_crawl
 from tasks.dedup.stage import deduplicate
 from tasks.extract.stage import extract
 from tasks.filter import filter_documents
@@ -20,8 +20,6 @@ from tasks.measure import measure
 from tasks.mix.stage import mix
 from tasks.sample_crawl.stage import sample_crawl
 from tasks.signatures import signatures
-
-ORDER = ("sample-crawl", "extract", "measure", "filter", "signatures", "dedup", "mix")
 
 
 def curate_road(road: Road, config: CurateConfig) -> Artifact:
@@ -44,6 +42,6 @@ def _crawl(road: Road, crawl: CrawlParams) -> Source:
 @flow(name="curate")
 def curate(config: CurateConfig) -> list[dict[str, Any]]:
     """Turn a crawl into training documents: extract, measure, filter, deduplicate, split."""
-    with walking(ORDER, config.runtime, config.run) as road:
+    with walking("curate", config.runtime, config.run) as road:
         curate_road(road, config)
     return [result_row(result) for result in road.context.results]

@@ -11,7 +11,6 @@ from infra.store import Artifact
 from tasks.evaluate.stage import evaluate as evaluate_stage
 from tasks.report.stage import report as report_stage
 
-ORDER = ("evaluate", "report")
 REPORT_KEY = "report"  # of the Prefect artifact with the funnel and the link
 
 
@@ -38,7 +37,7 @@ def _show_report(report: Artifact) -> None:
 @flow(name="evaluate")
 def evaluate(config: EvaluateConfig) -> list[dict[str, Any]]:
     """Measure models on held-out tokens and questions, and write the report page."""
-    with walking(ORDER, config.runtime, config.run) as road:
+    with walking("evaluate", config.runtime, config.run) as road:
         models = [road.open(ref) for ref in config.models]
         evaluate_road(road, config, road.open(config.tokens), road.open(config.chat), models)
     return [result_row(result) for result in road.context.results]

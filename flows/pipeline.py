@@ -8,13 +8,11 @@ from flows import curate, evaluate, posttrain, pretrain
 from flows.config import PipelineConfig
 from flows.road import result_row, walking
 
-ORDER = curate.ORDER + pretrain.ORDER + posttrain.ORDER + evaluate.ORDER
-
 
 @flow(name="pipeline")
 def pipeline(config: PipelineConfig) -> list[dict[str, Any]]:
     """Turn a crawl into a chat model: curate, pretrain, post-train, evaluate, report."""
-    with walking(ORDER, config.runtime, config.run) as road:
+    with walking("pipeline", config.runtime, config.run) as road:
         documents = curate.curate_road(road, config)
         base = pretrain.pretrain_road(road, config, documents)
         chat = posttrain.posttrain_road(road, config, documents, base.model)

@@ -4,15 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect import flow
-from tasks.chat_data.stage import chat_data
-from tasks.dpo import dpo as dpo_stage
-from tasks.sft import sft as sft_stage
 
 from flows.config import PosttrainConfig, _PosttrainSections
 from flows.road import Road, result_row, walking
 from infra.store import Artifact
-
-ORDER = ("chat-data", "sft", "dpo")
+from tasks.chat_data.stage import chat_data
+from tasks.dpo import dpo as dpo_stage
+from tasks.sft import sft as sft_stage
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,6 @@ def posttrain_road(road: Road, config: _PosttrainSections, documents: Artifact, 
 @flow(name="posttrain")
 def posttrain(config: PosttrainConfig) -> list[dict[str, Any]]:
     """Mine conversations from documents, fine-tune a base model on them and align it with preferences."""
-    with walking(ORDER, config.runtime, config.run) as road:
+    with walking("posttrain", config.runtime, config.run) as road:
         posttrain_road(road, config, road.open(config.documents), road.open(config.base))
     return [result_row(result) for result in road.context.results]

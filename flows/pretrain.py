@@ -4,15 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect import flow
-from tasks.pretrain import pretrain as pretrain_stage
 
 from flows.config import PretrainConfig, _PretrainSections
 from flows.road import Road, result_row, walking
 from infra.store import Artifact
+from tasks.pretrain import pretrain as pretrain_stage
 from tasks.tokenizer import train_tokenizer
-from tasks.tokens.stage import tokenize
-
-ORDER = ("tokenizer", "tokens", "pretrain")
+from tasks.tokens.stage import tokens as tokens_stage
 
 
 @dataclass(frozen=True)
@@ -26,13 +24,13 @@ class Base:
 def pretrain_road(road: Road, config: _PretrainSections, documents: Artifact) -> Base:
     """Walk the road from the mix to the base model."""
     tokenizer = road(train_tokenizer, documents=documents, params=config.tokenizer)
-    tokens = road(tokenize, documents=documents, tokenizer=tokenizer, params=config.tokens)
+    tokens = road(tokens_stage, documents=documents, tokenizer=tokenizer, params=config.tokens)
     return Base(tokens, road(pretrain_stage, tokens=tokens, tokenizer=tokenizer, params=config.pretrain))
 
 
 @flow(name="pretrain")
 def pretrain(config: PretrainConfig) -> list[dict[str, Any]]:
     """Train a tokenizer, write token files and train a base model on them."""
-    with walking(ORDER, config.runtime, config.run) as road:
+    with walking("pretrain", config.runtime, config.run) as road:
         pretrain_road(road, config, road.open(config.documents))
     return [result_row(result) for result in road.context.results]

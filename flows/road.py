@@ -4,13 +4,14 @@ A road knows where it may start computing (--from), where it ends (--until), and
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.stages import ORDERS
 from infra.errors import BadConfig
 from infra.params import Params, Runtime
 from infra.settings import store_url
@@ -59,22 +60,27 @@ class Road:
         return self.context.store.open(ref)
 
 
-@contextmanager
-def walking(order: Sequence[str], runtime: Runtime, options: RunOptions) -> Iterator[Road]:
-    """The road of one flow run; inside a Prefect flow its stages become tasks.
+def check_options(flow: str, options: RunOptions) -> None:
+    """Refuse --from, --until or --refresh of a stage that the flow does not have.
 
-    Args:
-        order: the flow's stages, in order: what --from, --until and --refresh may name.
+    Raises:
+        BadConfig: which option, and the flow's stages.
+    """
+    named = [("--from", options.start), ("--until", options.until), *(("--refresh", one) for one in options.refresh)]
+    for option, stage in named:
+        if stage is not None and stage not in ORDERS[flow]:
+            raise BadConfig(f"{option} {stage}: {flow} has no such stage; its stages: {', '.join(ORDERS[flow])}")
+
+
+@contextmanager
+def walking(flow: str, runtime: Runtime, options: RunOptions) -> Iterator[Road]:
+    """The road of one flow run; inside a Prefect flow its stages become tasks.
 
     Raises:
         BadConfig: an option names a stage that the flow does not have.
     """
-    for option, named in (("--from", options.start), ("--until", options.until)):
-        if named is not None and named not in order:
-            raise BadConfig(f"{option} {named}: this flow has no such stage; its stages: {', '.join(order)}")
-    for named in options.refresh:
-        if named not in order:
-            raise BadConfig(f"--refresh {named}: this flow has no such stage; its stages: {', '.join(order)}")
+    check_options(flow, options)
+    order = ORDERS[flow]
     before = set(order[: order.index(options.start)]) if options.start else set()
     context = RunContext(
         store=open_store(store_url(options.store)),

@@ -24,6 +24,18 @@ MODULES = {
     "report": "tasks.report.stage",
 }
 
+_CURATE = ("sample-crawl", "extract", "measure", "filter", "signatures", "dedup", "mix")
+_PRETRAIN = ("tokenizer", "tokens", "pretrain")
+_POSTTRAIN = ("chat-data", "sft", "dpo")
+_EVALUATE = ("evaluate", "report")
+ORDERS = {
+    "curate": _CURATE,
+    "pretrain": _PRETRAIN,
+    "posttrain": _POSTTRAIN,
+    "evaluate": _EVALUATE,
+    "pipeline": _CURATE + _PRETRAIN + _POSTTRAIN + _EVALUATE,
+}
+
 
 def load_stages() -> dict[str, Stage]:
     """All stages by name, in the order of the road."""

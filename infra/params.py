@@ -32,7 +32,7 @@ class Runtime(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     cores: int | None = Field(None, ge=1, description="Cores to use; empty means all that this process may use.")
-    spark: SparkRuntime = Field(default_factory=SparkRuntime)
+    spark: SparkRuntime = Field(default_factory=SparkRuntime, description="The Spark session.")
     world_size: int | None = Field(None, ge=1, description="Training processes (ranks); empty means `cores`.")
     threads_per_rank: int = Field(1, ge=1, description="Intra-op threads of each training process.")
     micro_batch_size: int | None = Field(

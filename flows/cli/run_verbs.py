@@ -30,7 +30,7 @@ def run(
 ) -> None:
     """Run a flow; what exists already is reused, what a killed run left is continued."""
     from flows.config import resolve
-    from flows.road import RunOptions
+    from flows.road import RunOptions, check_options
 
     options = RunOptions(
         store=str(the_store(store).root),
@@ -40,6 +40,7 @@ def run(
         replace=replace,
     )
     resolved = resolve(flow, profile, config, sets or (), options)
+    check_options(flow, options)
     _log_to(sys.stderr if as_json else sys.stdout)
     from infra.prefect_server import prefect_api
 

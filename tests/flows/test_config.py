@@ -51,7 +51,7 @@ def test_a_mistake_is_one_line_that_says_where(setting, message):
 def test_unknown_flows_profiles_and_sections_are_named(tmp_path):
     with pytest.raises(BadConfig, match="no flow is called 'curat'"):
         resolve("curat")
-    with pytest.raises(BadConfig, match="no profile is called 'dmo'; the profiles: .*demo"):
+    with pytest.raises(BadConfig, match=r"no profile is called 'dmo'; the profiles: .*demo"):
         resolve("curate", "dmo")
     file = tmp_path / "mine.yaml"
     file.write_text("extrct: {}\n")
@@ -76,12 +76,13 @@ def test_prefect_yaml_is_what_the_profiles_say():
 
 def test_every_field_of_the_form_is_described():
     def undescribed(schema: dict) -> list[str]:
-        models = {"": schema, **schema.get("$defs", {})}
+        defs = schema.get("$defs", {})
+        models = {"": schema, **defs}
         return [
             f"{model}.{name}"
             for model, body in models.items()
             for name, field in body.get("properties", {}).items()
-            if "description" not in field
+            if "description" not in {**defs.get(field.get("$ref", "").rpartition("/")[2], {}), **field}
         ]
 
     assert undescribed(CONFIGS["pipeline"].model_json_schema()) == []
