@@ -27,12 +27,12 @@ def fill_roles(stage: Stage, given: Sequence[str], store: Store) -> dict[str, An
     """
     by_role: dict[str, list[str]] = {}
     for item in given:
-        role, equals, value = item.partition("=")
+        name, equals, value = item.partition("=")
         if not equals or not value:
             raise BadInput(f"--in {item}: write role=reference or role=file; roles of {stage.name}: {_names(stage)}")
-        if role not in stage.roles:
-            raise BadInput(f"--in {item}: {stage.name} has no role {role!r}; its roles: {_names(stage)}")
-        by_role.setdefault(role, []).append(value)
+        if name not in stage.roles:
+            raise BadInput(f"--in {item}: {stage.name} has no role {name!r}; its roles: {_names(stage)}")
+        by_role.setdefault(name, []).append(value)
     roles: dict[str, Any] = {}
     for name, values in by_role.items():
         role = stage.roles[name]

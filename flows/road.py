@@ -34,7 +34,7 @@ class RunOptions(BaseModel):
     replace: bool = Field(False, description="A refreshed artifact that differs takes the old one's place.")
 
 
-class _UntilReached(Exception):  # noqa: N818  not an error: the run ends here because it was asked to
+class _UntilReached(Exception):
     pass
 
 

@@ -1,8 +1,8 @@
 """`python -m infra.guard PROGRAM ARGS…`: run a program that must not outlive whoever started this guard.
 
-The starter keeps the guard's stdin open and never writes to it. When the starter ends, however it ends, the pipe closes,
-and the guard ends the program's whole process group. For programs that cannot watch their stdin themselves (a Prefect
-server or worker).
+The starter keeps the guard's stdin open and never writes to it. When the starter ends, however it ends, the pipe
+closes, and the guard ends the program's whole process group. For programs that cannot watch their stdin themselves (a
+Prefect server or worker).
 """
 
 import contextlib

@@ -129,7 +129,7 @@ def exposures(store: Store, mix: Artifact, part: int, row: int) -> Iterator[Expo
 
 
 def _token_spans(tokens: Artifact, part: int, row: int) -> list[TracedDocument]:
-    found = []
+    found: list[TracedDocument] = []
     columns = ["doc_id", "part", "row", "domain", "split", "file", "token_start", "token_end"]
     for table in tokens.iter_parts("documents", columns):
         mine = table.filter(pc.and_(pc.equal(table.column("part"), part), pc.equal(table.column("row"), row)))

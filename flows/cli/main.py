@@ -1,6 +1,7 @@
 """`sluice`: the command line. An error is one line on stderr and a non-zero exit status; --debug adds the traceback."""
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -17,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-VERBS = {
+VERBS: dict[str, Callable[..., None]] = {
     "run": run_verbs.run,
     "stage": run_verbs.stage,
     "ls": store_verbs.ls,

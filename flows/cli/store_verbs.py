@@ -21,7 +21,7 @@ def ls(
     """List artifacts by stage, oldest first."""
     opened = the_store(store)
     tags = _tags_by_ref(opened)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for manifest in opened.manifests(stage):
         counts = manifest.counts
         rows.append(

@@ -17,7 +17,6 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -26,8 +25,6 @@ from infra.files import fsync_path, write_text
 from infra.store.artifact import Artifact
 from infra.store.digests import DigestCache
 from infra.store.manifest import Manifest
-
-A = TypeVar("A", bound=Artifact)
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -106,10 +103,10 @@ class Store:
             found = [self.manifest(name, version) for version in self.versions(name)]
             yield from sorted(found, key=lambda manifest: (manifest.timing.ended, manifest.version))
 
-    def open(self, ref: str, role_type: type[A] = Artifact) -> A:  # type: ignore[assignment]
+    def open(self, ref: str) -> Artifact:
         """The artifact that a reference names (see `resolve`)."""
         stage, version = self.resolve(ref)
-        return role_type(self, self.manifest(stage, version))
+        return Artifact(self, self.manifest(stage, version))
 
     def resolve(self, ref: str) -> tuple[str, str]:
         """`stage@latest`, `stage@tag`, `stage/version-prefix` or `stage` (its latest) -> (stage, version).

@@ -39,7 +39,7 @@ class Rule(BaseModel):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Unique name; thresholds are overridden by it.")
     signal: str = Field(description="Column of the documents or of their lineage.")
-    comparison: Comparison
+    comparison: Comparison = Field(description="How the signal is held against the threshold.")
     threshold: Threshold = Field(description="A number; text for ==; a list of texts for in and not_in.")
     reason: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="What rejected documents are counted under.")
     source: str = Field("", description="Where the threshold is from: paper and table.")
