@@ -33,6 +33,8 @@ TENSORBOARD = "tensorboard"
 CHECKPOINTS = "checkpoints"
 REFERENCE = "reference-{split}.npy"
 
+BUCKET_ELEMENTS = 500_000_000  # DeepSpeed's own default of gradients reduced at once, which a small model need not hold
+
 Say = Callable[[str], None]
 
 
@@ -105,7 +107,10 @@ class Trainer:
             "gradient_accumulation_steps": self.grad_accum_steps,
             "train_batch_size": self.micro_batch_size * self.grad_accum_steps * self.world_size,
             "gradient_clipping": self.job.optim.grad_clip,
-            "zero_optimization": {"stage": self.job.work.zero_stage},
+            "zero_optimization": {
+                "stage": self.job.work.zero_stage,
+                "reduce_bucket_size": min(BUCKET_ELEMENTS, self.network.config.n_params),
+            },
             "zero_allow_untested_optimizer": True,
             "steps_per_print": 1 << 60,  # metrics.jsonl says it
             "checkpoint": {"load_universal": universal},

@@ -62,18 +62,7 @@ def train(job: "Job") -> None:
     os.environ.setdefault("MASTER_PORT", "0" if os.environ["WORLD_SIZE"] == "1" else "29500")
     import torch
 
-    on_gpu = torch.cuda.is_available()
-    if not on_gpu:
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    torch.set_num_threads(job.work.threads_per_rank)
-    torch.use_deterministic_algorithms(True, warn_only=on_gpu)
-    # Deterministic mode also fills every new tensor: a debugging aid that costs time.
-    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010  no type stub has it
-    import deepspeed
-
-    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-    deepspeed.init_distributed("nccl" if on_gpu else "gloo", verbose=False)
-
+    start_process_group(job.work.threads_per_rank)
     from model.checkpoint import replace_text
     from model.engine import Trainer
 
@@ -88,6 +77,23 @@ def train(job: "Job") -> None:
     trainer.close()
     if held is not None:
         held.close()
+
+
+def start_process_group(threads: int) -> None:
+    """Make torch repeat itself bit by bit, and join the other ranks: NCCL on GPUs, gloo on CPUs."""
+    import torch
+
+    on_gpu = torch.cuda.is_available()
+    if not on_gpu:
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=on_gpu)
+    # Deterministic mode also fills every new tensor, DeepSpeed's large buffers too: a debugging aid that costs seconds.
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010  no type stub has it
+    import deepspeed
+
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    deepspeed.init_distributed("nccl" if on_gpu else "gloo", verbose=False)
 
 
 def end_with_parent() -> None:

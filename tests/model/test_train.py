@@ -1,0 +1,252 @@
+"""Training end to end in tiny: what a plain loop gives, at any layout; interrupted, killed, moved, still the same."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from pydantic import ValidationError
+
+from model.batching import sample_rows
+from model.data import TokenRows, stack_rows
+from model.hf import load_hf
+from model.job import Job
+from model.optim import build_optimizer, learning_rate_scale
+from model.transformer import Transformer
+from tests.model.training_jobs import PAD, ROOT, environment, job, losses, rows, run_plan, write_data
+
+SAME_LAYOUT = 0.0  # bit-equal
+OTHER_LAYOUT = 1e-4  # float32 sums in another order, over a dozen steps
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which every job of this module has run; few processes, since starting one costs seconds."""
+    folder = tmp_path_factory.mktemp("training")
+    write_data(folder)
+    whole = job(folder, "whole")
+    moved = job(folder, "moved")
+    killed = {"steps": 150, "work__checkpoint_every": 10, "validate_every": None}
+    broken2 = job(folder, "broken2")
+    run_plan(
+        folder,
+        2,
+        [
+            {"job": str(job(folder, "two"))},
+            *({"job": str(job(folder, f"stage{n}", work__zero_stage=n))} for n in (0, 2, 3)),
+            {"job": str(job(folder, "uneven2", batch_size=5))},
+            {"job": str(broken2), "fail_at": 8},
+            {"job": str(broken2)},
+            {"job": str(moved), "fail_at": 8},
+            {"job": str(job(folder, "undisturbed", **killed))},
+            {"job": str(job(folder, "muon2", optim__name="muon"))},
+        ],
+    )
+    post = {"shape": None, "init_from": str(folder / "whole" / "export"), "data__validation": []}
+    broken = job(folder, "broken")
+    dpo = job(
+        folder,
+        "dpo",
+        objective="dpo",
+        dpo={},
+        data__train=[str(folder / "pairs")],
+        optim__lr=1e-3,
+        **post | {"data__validation": [str(folder / "pairs")]},
+    )
+    run_plan(
+        folder,
+        1,
+        [
+            {"job": str(whole)},
+            {"job": str(job(folder, "micro", work__micro_batch_size=3))},
+            {"job": str(job(folder, "uneven1", batch_size=5))},
+            {"job": str(broken), "fail_at": 8},
+            {"job": str(broken)},
+            {"job": str(moved)},
+            {"job": str(job(folder, "muon1", optim__name="muon"))},
+            {"job": str(job(folder, "sft", objective="sft", data__train=[str(folder / "chat")], **post))},
+            {"job": str(dpo), "fail_at": 7},
+            {"job": str(dpo)},
+            {"job": str(job(folder, "bf16", dtype="bfloat16"))},  # last: DeepSpeed remembers autocast a process long
+        ],
+    )
+    job(folder, "killed", **killed)
+    return folder
+
+
+def test_losses_are_those_of_a_plain_loop(trained: Path):
+    """The same rows, optimizer and schedule without DeepSpeed, ranks or micro-batches."""
+    config = Job.model_validate_json((trained / "whole.json").read_text())
+    assert config.shape is not None
+    network = Transformer(config.shape, seed=config.seed)
+    optimizer = build_optimizer(network, config.optim)
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    data = TokenRows([trained / "train"], 32)
+    expected = []
+    for step in range(config.steps):
+        tokens, labels, documents = stack_rows(data, sample_rows(8 * step, 8, len(data), 0).tolist())
+        loss, count = network(tokens, document_ids=documents, labels=labels)
+        (loss / count).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), config.optim.grad_clip)
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * learning_rate_scale(config.optim, step, config.steps)
+        optimizer.step()
+        optimizer.zero_grad()
+        expected.append(float(loss.detach() / count))
+    assert expected[-1] < expected[0] - 0.5  # it learns, so that agreement means something
+    assert losses(trained, "whole") == pytest.approx(expected, abs=OTHER_LAYOUT)
+
+
+@pytest.mark.parametrize("layout", ["micro", "two", "stage0", "stage2", "stage3"])
+def test_layout_does_not_change_what_is_learnt(trained: Path, layout: str):
+    """Micro-batches with filled-up rows, two ranks, every ZeRO stage."""
+    assert losses(trained, layout) == pytest.approx(losses(trained, "whole"), abs=OTHER_LAYOUT)
+    norms = [[row["grad_norm"] for row in rows(trained, name)] for name in (layout, "whole")]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-3)
+    held_out = [rows(trained, name)[-1]["val_loss"] for name in (layout, "whole")]
+    assert held_out[0] == pytest.approx(held_out[1], abs=OTHER_LAYOUT)
+
+
+def test_a_batch_that_ranks_cannot_share_evenly(trained: Path):
+    assert losses(trained, "uneven2") == pytest.approx(losses(trained, "uneven1"), abs=OTHER_LAYOUT)
+
+
+def test_muon_learns_the_same_on_two_ranks(trained: Path):
+    assert losses(trained, "muon2") == pytest.approx(losses(trained, "muon1"), abs=1e-3)
+    assert losses(trained, "muon1")[-1] < losses(trained, "muon1")[0] - 0.5
+
+
+@pytest.mark.parametrize(("resumed", "whole"), [("broken", "whole"), ("broken2", "two")])
+def test_an_interrupted_run_resumes_bit_equal(trained: Path, resumed: str, whole: str):
+    """Failed in step 8 after the checkpoint of step 5: the metrics read as if nothing had happened."""
+    assert rows(trained, resumed) == rows(trained, whole)
+    weights = [(trained / name / "export" / "model.safetensors").read_bytes() for name in (resumed, whole)]
+    assert weights[0] == weights[1]
+
+
+def test_a_run_goes_on_at_another_world_size(trained: Path):
+    """Begun on two ranks, finished on one: the optimizer's shards are put together by a universal checkpoint."""
+    found = losses(trained, "moved")
+    assert found[:5] == losses(trained, "two")[:5]
+    assert found == pytest.approx(losses(trained, "two"), abs=OTHER_LAYOUT)
+
+
+def test_bits_per_byte_count_text_only(trained: Path):
+    """Nats of the tokens that are text, over ln 2 and their bytes: recomputed from the exported model."""
+    network = load_hf(trained / "whole" / "export")
+    data = TokenRows([trained / "validation"], 32)
+    tokens, labels, documents = stack_rows(data, range(len(data)))
+    with torch.no_grad():
+        nll = network(tokens, document_ids=documents, labels=labels, reduction="none")
+    is_text = labels < 62
+    expected = float(nll[is_text].sum()) / (math.log(2) * 3 * int(is_text.sum()))
+    last = rows(trained, "whole")[-1]
+    assert last["val_bits_per_byte"] == pytest.approx(expected, rel=1e-5)
+    assert last["val_loss"] == pytest.approx(float(nll.mean()), rel=1e-5)
+    assert [row["step"] for row in rows(trained, "whole") if "val_loss" in row] == [6, 12]
+
+
+def test_rows_say_what_was_seen(trained: Path):
+    last = rows(trained, "two")[-1]
+    assert last["tokens"] == 12 * 8 * 32
+    assert last["epoch"] == pytest.approx(96 / len(TokenRows([trained / "train"], 32)))
+
+
+def test_only_the_newest_checkpoints_stay(trained: Path):
+    folder = trained / "whole" / "checkpoints"
+    assert sorted(path.name for path in folder.iterdir()) == ["latest", "step-00000010", "step-00000012"]
+    assert (folder / "latest").read_text().strip() == "step-00000012"
+
+
+def test_bfloat16_learns_much_the_same(trained: Path):
+    assert losses(trained, "bf16") == pytest.approx(losses(trained, "whole"), abs=0.05)
+    assert losses(trained, "bf16") != losses(trained, "whole")
+
+
+def test_sft_counts_the_answers_only(trained: Path):
+    """First loss: the mean over trained tokens of the first batch, under the model that it started from."""
+    from model.data import ChatRows
+
+    network = load_hf(trained / "whole" / "export")
+    data = ChatRows(trained / "chat", 32, PAD)
+    tokens, labels, documents = stack_rows(data, sample_rows(0, 8, len(data), 0).tolist())
+    with torch.no_grad():
+        loss, count = network(tokens, document_ids=documents, labels=labels)
+    assert int(count) < int((tokens != PAD).sum())
+    found = losses(trained, "sft")
+    assert found[0] == pytest.approx(float(loss / count), abs=1e-5)
+    assert found[-1] < found[0]
+
+
+def test_dpo_begins_at_ln_2_and_learns_to_prefer(trained: Path):
+    found = rows(trained, "dpo")
+    assert found[0]["loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert found[0]["rewards/margin"] == pytest.approx(0.0, abs=1e-5)
+    assert found[-1]["loss"] < math.log(2) - 0.01
+    assert found[-1]["rewards/margin"] > 0
+    assert found[-1]["val_rewards/accuracy"] > 0.9
+
+
+def test_a_resumed_dpo_keeps_its_reference(trained: Path):
+    """Interrupted in step 7: had the reference been computed again, from the checkpoint, margins would start at 0."""
+    found = rows(trained, "dpo")
+    assert [row["step"] for row in found] == list(range(1, 13))
+    assert found[5]["rewards/margin"] > found[0]["rewards/margin"]
+    table = np.load(trained / "dpo" / "reference-train.npy")
+    assert table.shape == (24, 2)
+    assert (table < 0).all()
+
+
+def test_kill_9_of_the_starter_leaves_no_orphan_and_costs_no_step(trained: Path):
+    """Whoever started torchrun with two ranks is killed in the middle; the same command then gives the same losses."""
+    metrics = trained / "killed" / "metrics.jsonl"
+    starter = f"""
+import sys
+from infra.launch import run_child
+argv = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+run_child([*argv, "--nproc-per-node", "2", "-m", "model.train", {str(trained / "killed.json")!r}])
+"""
+    env = environment() | {"SLUICE_WATCH_STDIN": "1"}
+    process = subprocess.Popen([sys.executable, "-c", starter], cwd=ROOT, env=env, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while not metrics.exists() or metrics.read_bytes().count(b"\n") < 30:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert len(family) >= 3  # torchrun and two ranks
+        os.kill(process.pid, signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
+    assert len(losses(trained, "killed")) < 150
+    result = subprocess.run([sys.executable, "-c", starter], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert losses(trained, "killed") == losses(trained, "undisturbed")
+    assert json.loads((trained / "killed" / "done.json").read_text())["step"] == 150
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"objective": "dpo"}, "dpo needs"),
+        ({"shape": None}, "either"),
+        ({"optim__name": "muon", "work__zero_stage": 3}, "muon works at"),
+        ({"objective": "sft", "data__train": ["a", "b"]}, "one training prefix"),
+        ({"data__typo": 1}, "typo"),
+    ],
+)
+def test_jobs_that_cannot_work_are_refused_when_written(tmp_path: Path, changes: dict, message: str):
+    with pytest.raises(ValidationError, match=message):
+        job(tmp_path, "x", **changes)
