@@ -76,12 +76,22 @@ def write_conversations(chat: Artifact, name: str, encoder: Encoder, seq_len: in
     return account
 
 
-def write_preferences(chat: Artifact, name: str, encoder: Encoder, seq_len: int, prefix: Path) -> Account:
-    """Render a file of preferences: chosen and rejected of a pair one after the other; the mask covers the answer."""
+def write_preferences(
+    chat: Artifact, name: str, encoder: Encoder, seq_len: int, prefix: Path, most: int | None = None
+) -> Account:
+    """Render a file of preferences: chosen and rejected of a pair one after the other; the mask covers the answer.
+
+    Args:
+        most: pairs to take, spread evenly over the file; None takes all.
+    """
     account = Account()
+    total = sum(1 for _ in read_rows(chat, name))
     with _writers(prefix, encoder) as writers:
-        for row in read_rows(chat, name):
+        for number, row in enumerate(read_rows(chat, name)):
             account.n_in += 1
+            if most is not None and not _is_among(number, most, total):
+                account.dropped["beyond_pairs"] += 1
+                continue
             try:
                 pair = [render_answer(encoder, row["prompt"], row[side]) for side in ("chosen", "rejected")]
             except BadInput:
@@ -106,6 +116,11 @@ def render_answer(encoder: Encoder, prompt: list[Message], answer: str | list[Me
     begin = len(encoder.render_chat(prompt, add_generation_prompt=True)[0])
     ids, mask = encoder.render_chat([*prompt, *turns])
     return ids, [0] * begin + mask[begin:]
+
+
+def _is_among(number: int, most: int, total: int) -> bool:
+    """Whether item `number` of `total` is one of `most` that are spread evenly."""
+    return (number + 1) * most // total > number * most // total
 
 
 def _why_not(sequences: list[Sequence], seq_len: int) -> str | None:

@@ -28,6 +28,9 @@ class DpoParams(Params):
     loss: DPOConfig = Field(default_factory=DPOConfig, description="The preference loss.")
     seq_len: int | None = Field(None, ge=8, description="Longest prompt and answer, in tokens; empty: the model's.")
     batch_size: int = Field(16, ge=1, description="Pairs in a global batch, over all ranks.")
+    pairs: int | None = Field(
+        None, ge=1, description="Pairs to learn from, spread evenly over what there is; empty: all."
+    )
     epochs: float = Field(1.0, gt=0, description="Passes over the pairs (more overfits fast).")
     steps: int | None = Field(None, ge=1, description="Optimizer steps instead of epochs.")
     optim: OptimConfig = Field(DPO_OPTIM, description="Optimizer and schedule.")
@@ -47,7 +50,7 @@ def dpo(model: Model, chat: Chat, params: DpoParams, runtime: Runtime, out: Draf
     """
     encoder = model.encoder
     seq_len = row_length(params.seq_len, model_config(model))
-    train = write_preferences(chat, "preferences-train.jsonl", encoder, seq_len, out.scratch / "train")
+    train = write_preferences(chat, "preferences-train.jsonl", encoder, seq_len, out.scratch / "train", params.pairs)
     held_out = write_preferences(chat, "preferences-validation.jsonl", encoder, seq_len, out.scratch / "validation")
     if not train.n_out:
         raise BadInput(f"{chat.ref}: none of its {train.n_in} training preferences can be used: {dict(train.dropped)}")
@@ -73,4 +76,4 @@ def dpo(model: Model, chat: Chat, params: DpoParams, runtime: Runtime, out: Draf
     )
     run_job(job, runtime, out, model.folder, chat=True)
     out.metrics |= {"trained_tokens": train.trained_tokens, "held_out_pairs": held_out.n_out}
-    out.count("preference", train.n_in, dropped=train.dropped, out=1, out_unit="model")
+    out.count("preferences", train.n_in, dropped=train.dropped, out=1, out_unit="models")

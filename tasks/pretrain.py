@@ -130,14 +130,14 @@ def pretrain(
     run_job(job, runtime, out, tokenizer.file("tokenizer.json").parent, chat=False)
     shown = min(n_rows, steps * params.batch_size)  # rows repeat only when all have been shown
     out.count(
-        "token",
+        "tokens",
         n_tokens,
         dropped={
             "outside_rows": n_tokens - n_rows * params.seq_len,  # the first one, and a last row that would be short
             "not_reached": (n_rows - shown) * params.seq_len,
         },
         out=1,
-        out_unit="model",
+        out_unit="models",
     )
 
 

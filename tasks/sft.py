@@ -83,4 +83,4 @@ def sft(model: Model, chat: Chat, params: SftParams, runtime: Runtime, out: Draf
     )
     run_job(job, runtime, out, model.folder, chat=True)
     out.metrics |= {"rows": n_rows, "trained_tokens": train.trained_tokens, "held_out_conversations": held_out.n_out}
-    out.count("conversation", train.n_in, dropped=train.dropped, out=1, out_unit="model")
+    out.count("conversations", train.n_in, dropped=train.dropped, out=1, out_unit="models")

@@ -19,7 +19,7 @@ import numpy as np
 import model as model_package
 from infra.errors import SluiceError
 from infra.files import link_or_copy, write_text
-from infra.launch import ChildError, free_port, run_child
+from infra.launch import POLL_SECONDS, ChildError, free_port, run_child
 from infra.params import Runtime
 from infra.process import usable_cores
 from infra.settings import torch_extensions_dir
@@ -171,6 +171,7 @@ def _train(job: Job, runtime: Runtime, out: Draft) -> None:
             stop_check=follower.look,
             log_path=folder / "train.log",
             succeeded=(folder / DONE).exists,
+            poll_seconds=POLL_SECONDS,
         )
     except ChildError as error:
         if not (folder / ERROR).exists():

@@ -169,7 +169,7 @@ def evaluate(
     ):
         out.write(name, pa.Table.from_pylist(rows, schema=schema))
     dropped = {"not_sampled": n_questions - len(questions) - too_long, "too_long": too_long}
-    out.count("question", n_questions, dropped=dropped, out=len(ledger.answers), out_unit="answer")
+    out.count("questions", n_questions, dropped=dropped, out=len(ledger.answers), out_unit="answers")
     for row in ledger.scores:
         if row["metric"] in ("bits_per_byte", "rouge_l"):
             out.metrics.setdefault(row["metric"], {})[f"{row['model']} {row['task']}"] = row["value"]

@@ -36,5 +36,5 @@ def report(evaluation: Evaluation, params: ReportParams, out: Draft) -> None:
     write_text(out.path(PAGE), render(data))
     write_text(out.path(SUMMARY), json.dumps(summary(data), indent=2, ensure_ascii=False) + "\n")
     out.volatile(PAGE)
-    out.count("artifact", len(data.nodes), out=1, out_unit="page")
+    out.count("artifacts", len(data.nodes), out=1, out_unit="pages")
     out.metrics["data_until"] = data.data_until
