@@ -237,6 +237,15 @@ run_child([*argv, "--nproc-per-node", "2", "-m", "model.train", {str(trained / "
     assert json.loads((trained / "killed" / "done.json").read_text())["step"] == 150
 
 
+def test_a_file_that_a_killed_build_left_does_not_stop_the_next(trained: Path):
+    """torch would wait for its own lock file for ever."""
+    leftover = Path(environment()["TORCH_EXTENSIONS_DIR"]) / "deepspeed_shm_comm" / "lock"
+    leftover.touch()
+    argv = [sys.executable, "-m", "model.train", "--build-extension"]
+    assert subprocess.run(argv, cwd=ROOT, env=environment(), timeout=200).returncode == 0
+    assert not leftover.exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
