@@ -1,0 +1,179 @@
+"""Both directions between pages and training rows, against what the loader really shows."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from infra.errors import BadInput
+from infra.params import Params
+from infra.stage import Draft, Stage
+from infra.store import Artifact
+from model.batching import sample_rows
+from model.data import TokenRows
+from tasks.encoding import Encoder
+from tasks.exposure import Order, exposures, steps_showing, trace
+from tasks.tokenizer import TokenizerParams, train_tokenizer
+from tasks.tokens.files import prefixes, token_files
+from tasks.tokens.stage import TokensParams, tokens
+
+PLACES = pa.schema(
+    [
+        ("doc_id", pa.string()),
+        ("url", pa.string()),
+        ("captured_at", pa.string()),
+        ("warc_file", pa.string()),
+        ("warc_offset", pa.int64()),
+        ("warc_length", pa.int64()),
+        ("text", pa.string()),
+    ]
+)
+FINAL = pa.schema(
+    [
+        ("doc_id", pa.string()),
+        ("row", pa.int32()),
+        ("text", pa.string()),
+        ("split", pa.string()),
+        ("domain", pa.string()),
+        ("n_bytes", pa.int64()),
+        ("language", pa.string()),
+    ]
+)
+N_DOCUMENTS = 30
+HELD_OUT = 7  # this document is in the validation split
+
+
+class NoParams(Params):
+    """None."""
+
+
+class RunParams(Params):
+    batch_size: int = 4
+    seq_len: int = 16
+    seed: int = 5
+
+
+def _extract(params: NoParams, out: Draft) -> None:
+    rows = [
+        {
+            "doc_id": f"{k:032x}",
+            "url": f"http://a.sample/{k}",
+            "captured_at": "2026-09-01",
+            "warc_file": "one.warc.gz",
+            "warc_offset": 100 * k,
+            "warc_length": 100,
+            "text": f"Page {k} tells of {'many ' * (k % 5)}things, {k * k} in all.",
+        }
+        for k in range(N_DOCUMENTS)
+    ]
+    out.write("documents", pa.Table.from_pylist(rows, schema=PLACES))
+    out.count("documents", N_DOCUMENTS, out=N_DOCUMENTS)
+
+
+def _mix(documents: Artifact, params: NoParams, out: Draft) -> None:
+    texts = documents.read_table("documents", ["doc_id", "text"]).to_pylist()
+    rows = [
+        {
+            **row,
+            "row": k,
+            "split": "validation" if k == HELD_OUT else "train",
+            "domain": "general",
+            "n_bytes": len(row["text"]),
+            "language": "en",
+        }
+        for k, row in enumerate(texts)
+    ]
+    out.write("documents", pa.Table.from_pylist(rows, schema=FINAL))
+    out.count("documents", N_DOCUMENTS, out=N_DOCUMENTS)
+
+
+def _pretrain(tokens: Artifact, params: RunParams, out: Draft) -> None:
+    out.metrics["steps"] = 9
+    out.count("tokens", 1, out=1)
+
+
+def _stage(function, name, tables=None):
+    return Stage(function, name=name, version=0, libraries=(), tables=tables or {}, one_to_one=False, fingerprint=None)
+
+
+@pytest.fixture
+def road(store):
+    extracted = _stage(_extract, "extract", {"documents": PLACES}).run(store)
+    mixed = _stage(_mix, "mix", {"documents": FINAL}).run(store, documents=extracted)
+    vocabulary = train_tokenizer.run(store, documents=mixed, params=TokenizerParams(vocab_size=300))
+    tokenized = tokens.run(store, documents=mixed, tokenizer=vocabulary, params=TokensParams())
+    model = _stage(_pretrain, "pretrain").run(store, tokens=tokenized)
+    return store, mixed, tokenized, model
+
+
+def shown_by(tokenized, model):
+    """step -> row of the batch -> labels, by the loader itself."""
+    order = Order.of(model)
+    rows = TokenRows(prefixes(tokenized, token_files(tokenized, "train")), order.seq_len)
+    for step in range(order.steps):
+        for place, row in enumerate(sample_rows(step * order.batch_size, order.batch_size, len(rows), order.seed)):
+            yield step, place, rows[int(row)]
+
+
+def test_a_row_of_a_step_leads_to_the_documents_whose_tokens_it_holds(road):
+    _, mixed, tokenized, model = road
+    encoder = Encoder.load(tokenized.parent("tokenizer").path / "data")
+    texts = {row["doc_id"]: row["text"] for row in mixed.read_table("documents").to_pylist()}
+    for step, place, shown in list(shown_by(tokenized, model))[::5]:
+        origins = trace(model, f"{step}:{place}")
+        whole = "".join(texts[origin.doc_id] + "<|endoftext|>" for origin in origins)
+        assert encoder.decode(shown.tokens.tolist()).replace("<|endoftext|>", "") in whole.replace("<|endoftext|>", "")
+        assert all(origin.url == f"http://a.sample/{int(origin.doc_id, 16)}" for origin in origins)
+        assert all(origin.warc_offset == 100 * int(origin.doc_id, 16) for origin in origins)
+
+
+def test_a_document_is_seen_in_exactly_the_steps_that_predict_one_of_its_tokens(road):
+    store, mixed, tokenized, model = road
+    for row in (0, 3, N_DOCUMENTS - 1):
+        (span,) = [e.details for e in exposures(store, mixed, 0, row) if e.stage == "tokens"]
+        (seen,) = [e.details for e in exposures(store, mixed, 0, row) if e.stage == "pretrain"]
+        order = Order.of(model)
+        stream = TokenRows(prefixes(tokenized, token_files(tokenized, "train")), order.seq_len)
+        mine = set(range(span["token_start"], span["token_end"]))
+        expected = []
+        for step in range(order.steps):
+            for number in sample_rows(step * order.batch_size, order.batch_size, len(stream), order.seed):
+                labels = range(int(number) * order.seq_len + 1, (int(number) + 1) * order.seq_len + 1)
+                expected += [step] * bool(mine & set(labels))
+        assert seen["steps"] == expected
+
+
+def test_a_held_out_document_was_never_seen(road):
+    store, mixed, _, _ = road
+    (seen,) = [one for one in exposures(store, mixed, 0, HELD_OUT) if one.stage == "pretrain"]
+    assert "held out" in seen.text and seen.details["steps"] == []
+
+
+def test_a_token_leads_to_its_record(road):
+    _, _, tokenized, _ = road
+    (origin,) = trace(tokenized, "general/train:0")
+    assert (origin.doc_id, origin.warc_offset, origin.text_start[:6]) == (f"{0:032x}", 0, "Page 0")
+
+
+@pytest.mark.parametrize(
+    ("stage", "place", "message"),
+    [
+        ("tokens", "12", "give DOMAIN/SPLIT:OFFSET"),
+        ("tokens", "general/test:0", "holds no general/test"),
+        ("tokens", "general/train:999999", "which has"),
+        ("pretrain", "general/train:0", "give STEP:ROW"),
+        ("pretrain", "9:0", "was trained for 9 steps, 0 to 8"),
+        ("pretrain", "0:4", "rows 0 to 3"),
+        ("mix", "0:0", "trace starts at an artifact of tokens or pretrain"),
+    ],
+)
+def test_a_place_that_does_not_exist_is_one_line(road, stage, place, message):
+    store, *_ = road
+    with pytest.raises(BadInput, match=message):
+        trace(store.open(stage), place)
+
+
+def test_steps_showing_counts_every_time():
+    order = Order(steps=20, batch_size=3, seq_len=8, seed=1)
+    shown = sample_rows(0, 60, 7, 1)
+    assert steps_showing([2, 5], 7, order) == (np.flatnonzero(np.isin(shown, [2, 5])) // 3).tolist()
+    assert steps_showing([], 7, order) == []
