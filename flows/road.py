@@ -4,6 +4,7 @@ A road knows where it may start computing (--from), where it ends (--until), and
 """
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,7 +128,7 @@ class LogReporter:
 
     def __init__(self) -> None:
         self._log = logging.getLogger("sluice")
-        self._told: dict[str, str] = {}
+        self._told: dict[str, float] = {}  # when progress was last told, seconds on the monotonic clock
 
     def started(self, stage: str, version: str) -> None:
         self._log.debug("%s/%s", stage, version)
@@ -136,10 +137,10 @@ class LogReporter:
         self._log.info("%-12s waits: %s is making the same artifact", stage, holder)
 
     def progress(self, stage: str, done: float, total: float, text: str) -> None:
-        shown = text or f"{done:,.0f} of {total:,.0f}"
-        if self._told.get(stage) != shown:
-            self._told[stage] = shown
-            self._log.info("%-12s … %s", stage, shown)
+        now = time.monotonic()
+        if now - self._told.get(stage, 0.0) >= PROGRESS_LOG_SECONDS and done > 0:
+            self._told[stage] = now
+            self._log.info("%-12s … %s", stage, text or f"{done:,.0f} of {total:,.0f}")
 
     def finished(self, result: StageResult) -> None:
         manifest = result.artifact.manifest

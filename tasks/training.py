@@ -9,7 +9,6 @@ checkpoint when the same stage is started again.
 import json
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,6 @@ from tasks.encoding import Encoder, write_hf_tokenizer
 
 CHECKPOINTS_A_RUN = 20  # what a kill can cost is a twentieth of the run …
 MOST_STEPS_BETWEEN_CHECKPOINTS = 500  # … and never more than this
-SECONDS_BETWEEN_LOG_LINES = 10.0
 
 # Files of a run's folder, written by model/engine.py and model/train.py.
 METRICS = "metrics.jsonl"
@@ -214,12 +212,11 @@ def build_extensions() -> None:
 
 
 class Follower:
-    """Reads new rows of a growing metrics.jsonl and tells the draft's log and progress."""
+    """Reads new rows of a growing metrics.jsonl and tells the draft's progress."""
 
     def __init__(self, path: Path, steps: int, out: Draft) -> None:
         self.path, self.steps, self.out = path, steps, out
         self.offset = path.stat().st_size if path.exists() else 0
-        self.said = 0.0
 
     def look(self) -> None:
         """Tell what is new; called about twice a second. Raises when another run has taken the draft over."""
@@ -227,12 +224,9 @@ class Follower:
         row = self._newest()
         if row is None:
             return
-        text = f"loss {row['loss']:.4f}, {row['tokens_per_s']:,.0f} tokens/s"
+        step = f"step {row['step']:,} of {self.steps:,}"
+        text = f"{step}: loss {row['loss']:.4f}, {row['tokens_per_s']:,.0f} tokens/s"
         self.out.progress(row["step"], self.steps, text)
-        now = time.monotonic()
-        if now - self.said >= SECONDS_BETWEEN_LOG_LINES or row["step"] == self.steps:
-            self.said = now
-            self.out.log.info("step %d of %d: %s", row["step"], self.steps, text)
 
     def _newest(self) -> dict[str, Any] | None:
         """The last whole row that was not seen yet."""

@@ -26,5 +26,5 @@ def sample_crawl(params: SampleCrawlParams, out: Draft) -> None:
     out.metrics["body_bytes"] = summary.body_bytes
     out.metrics["warc_bytes"] = summary.warc_bytes
     out.metrics["distributions"] = summary.distributions
-    out.log.info("%d captures of %d distributions in %d files: %s", sum(summary.captures.values()),
+    out.log.debug("%d captures of %d distributions in %d files: %s", sum(summary.captures.values()),
         len(summary.distributions), len(summary.files), asdict(summary)["captures"])  # fmt: skip
