@@ -18,7 +18,8 @@ from tasks.pretrain import Dtype
 from tasks.sft import row_length
 from tasks.training import Model, model_config, run_job, special_tokens, work_of
 
-# One pass, a tenth of it warm-up, no decay of weights (Tülu 3, section 5); the rate is a small model's (docs/log.md).
+# One pass, warm-up, linear decay, no decay of weights (Tülu 3, section 5); the rate is for models of a few million
+# parameters: what it does to held-out pairs is in docs/log.md.
 DPO_OPTIM = OptimConfig(lr=5e-5, schedule="linear", warmup_steps=10, weight_decay=0.0)
 
 
