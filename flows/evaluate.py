@@ -31,7 +31,9 @@ def _show_report(report: Artifact) -> None:
 
     funnel = funnel_markdown([artifact.manifest for artifact in report.ancestors()])
     link = report_link(report)
-    create_markdown_artifact(f"[Open the report]({link})\n\n{funnel}", key=REPORT_KEY, description="Funnel and report")
+    create_markdown_artifact(
+        f"[Open the report]({link})\n\n{funnel}", key=REPORT_KEY, description=f"Funnel and [report]({link})"
+    )
 
 
 @flow(name="evaluate")

@@ -81,6 +81,7 @@ def walking(flow: str, runtime: Runtime, options: RunOptions) -> Iterator[Road]:
         BadConfig: an option names a stage that the flow does not have.
     """
     check_options(flow, options)
+    logging.getLogger("sluice").setLevel(runtime.log_level)  # Prefect shows what passes in the log of the run
     order = ORDERS[flow]
     before = set(order[: order.index(options.start)]) if options.start else set()
     context = RunContext(

@@ -23,7 +23,7 @@ class SparkRuntime(BaseModel):
 
     master: str | None = Field(None, description="Spark master URL; empty means local[cores] on this machine.")
     driver_memory: str = Field("2g", description="Heap of the driver JVM; in local mode, of all of Spark.")
-    local_dirs: str | None = Field(None, description="Folder for shuffle files; empty means inside the store.")
+    local_dirs: str | None = Field(None, description="Folder for shuffle files; empty means the temporary folder.")
 
 
 class Runtime(BaseModel):

@@ -90,7 +90,7 @@ def _log_to(stream: Any) -> None:
 
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     log = logging.getLogger("sluice")
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.INFO)  # of a stage by hand; a flow sets what its runtime says
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.addHandler(handler)
