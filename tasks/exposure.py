@@ -147,7 +147,8 @@ def _seen(model: Artifact, tokens: Artifact, spans: list[TracedDocument]) -> Exp
     if not steps:
         return Exposure("pretrain", model.ref, f"not seen in its {order.steps:,} steps", {"steps": []})
     shown = ", ".join(map(str, steps[:8])) + (" …" if len(steps) > 8 else "")
-    text = f"seen {len(steps)} times by step {order.steps:,}, in steps {shown} ({len(rows)} rows hold it)"
+    times = len(steps) / len(rows)
+    text = f"seen {times:.1f} times by step {order.steps:,}: its {len(rows)} rows {len(steps)} times, in steps {shown}"
     return Exposure("pretrain", model.ref, text, {"steps": steps, "rows": rows})
 
 
