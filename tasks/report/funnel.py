@@ -119,7 +119,9 @@ def funnel_markdown(manifests: Iterable[Manifest]) -> str:
 
 def counted(n: int, unit: str) -> str:
     """A number with its unit: stages name units in the singular."""
-    return f"{n:,} {unit}" if n == 1 or unit.endswith("s") else f"{n:,} {plural(unit)}"
+    if n == 1:
+        return f"1 {unit.removesuffix('s')}"
+    return f"{n:,} {unit}" if unit.endswith("s") else f"{n:,} {plural(unit)}"
 
 
 def plural(unit: str) -> str:
