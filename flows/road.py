@@ -18,7 +18,8 @@ from infra.params import Params, Runtime
 from infra.settings import store_url
 from infra.stage import RunContext, Stage, StageResult, running
 from infra.store import Artifact, open_store
-from infra.store.manifest import Quantity, RunInfo
+from infra.store.manifest import RunInfo
+from tasks.report.funnel import counted
 
 PROGRESS_LOG_SECONDS = 10.0
 
@@ -148,16 +149,10 @@ class LogReporter:
         how = "reused" if result.reused else "reproduced" if result.reproduced else f"{result.seconds:.1f} s"
         counts = manifest.counts
         dropped = sum(counts.dropped.values())
-        account = f"{_amount(counts.in_)} -> {_amount(counts.out)}"
+        account = f"{counted(counts.in_.n, counts.in_.unit)} -> {counted(counts.out.n, counts.out.unit)}"
         if dropped:
             account += f" ({dropped:,} dropped)"
         self._log.info("%-12s %-62s %10s  %s", manifest.stage, account, how, manifest.ref)
-
-
-def _amount(quantity: Quantity) -> str:
-    """`3 documents`, `1 model`: units are named in the plural."""
-    unit = quantity.unit.removesuffix("s") if quantity.n == 1 else quantity.unit
-    return f"{quantity.n:,} {unit}"
 
 
 def report_link(artifact: Artifact) -> str:

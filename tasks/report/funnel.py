@@ -118,7 +118,7 @@ def funnel_markdown(manifests: Iterable[Manifest]) -> str:
 
 
 def counted(n: int, unit: str) -> str:
-    """A number with its unit: stages name units in the singular."""
+    """A number with its unit, `1 page` or `3 pages`, whichever of the two a stage names its unit."""
     if n == 1:
         return f"1 {unit.removesuffix('s')}"
     return f"{n:,} {unit}" if unit.endswith("s") else f"{n:,} {plural(unit)}"
