@@ -36,7 +36,7 @@ from infra.stage.part import (
 from infra.stage.source import PartSource, Source
 from infra.store.artifact import Artifact, part_file
 from infra.store.lock import check_ours
-from infra.store.manifest import Counts, FileEntry, PartEntry, Quantity
+from infra.store.manifest import Counts, FileEntry, PartEntry
 from infra.store.store import Store
 from infra.tables import conform, write_table
 
@@ -133,13 +133,7 @@ class Draft:
         out_unit: str | None = None,
     ) -> None:
         """The stage's account (global stages; that of a narrow stage is the sum over its parts)."""
-        dropped = {reason: n for reason, n in sorted((dropped or {}).items()) if n}
-        self._counts = Counts(
-            in_=Quantity(unit=unit, n=n_in),
-            used=n_in - sum(dropped.values()) if used is None else used,
-            dropped=dropped,
-            out=Quantity(unit=out_unit or unit, n=out),
-        )
+        self._counts = Counts.of(unit, n_in, out=out, dropped=dropped, used=used, out_unit=out_unit)
 
     def progress(self, done: float, total: float, text: str = "") -> None:
         """Tell whoever watches how far the stage is."""

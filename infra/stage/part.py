@@ -24,7 +24,7 @@ from infra.params import Params
 from infra.stage.source import PartSource
 from infra.store.artifact import Artifact, part_file
 from infra.store.lock import check_ours
-from infra.store.manifest import Counts, FileEntry, PartEntry, Quantity
+from infra.store.manifest import Counts, FileEntry, PartEntry
 from infra.store.store import Store
 from infra.tables import conform, row_count, write_table
 
@@ -128,13 +128,7 @@ class Part:
         out_unit: str | None = None,
     ) -> None:
         """This part's account; see `Counts`. `used` defaults to what was not dropped."""
-        dropped = {reason: n for reason, n in sorted((dropped or {}).items()) if n}
-        self._counts = Counts(
-            in_=Quantity(unit=unit, n=n_in),
-            used=n_in - sum(dropped.values()) if used is None else used,
-            dropped=dropped,
-            out=Quantity(unit=out_unit or unit, n=out),
-        )
+        self._counts = Counts.of(unit, n_in, out=out, dropped=dropped, used=used, out_unit=out_unit)
 
     def metric(self, name: str, value: float) -> None:
         """A number that is summed over the parts into the manifest."""

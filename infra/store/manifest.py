@@ -1,6 +1,6 @@
 """What an artifact says of itself: `manifest.json`, written last, and so the mark that the artifact exists."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -28,6 +28,26 @@ class Counts(_Strict):
     used: int
     dropped: dict[str, int] = Field(default_factory=dict)
     out: Quantity
+
+    @classmethod
+    def of(
+        cls,
+        unit: str,
+        n_in: int,
+        *,
+        out: int,
+        dropped: Mapping[str, int] | None = None,
+        used: int | None = None,
+        out_unit: str | None = None,
+    ) -> "Counts":
+        """An account from its numbers; reasons without a case are left out, `used` defaults to what was not dropped."""
+        reasons = {reason: n for reason, n in sorted((dropped or {}).items()) if n}
+        return cls(
+            in_=Quantity(unit=unit, n=n_in),
+            used=n_in - sum(reasons.values()) if used is None else used,
+            dropped=reasons,
+            out=Quantity(unit=out_unit or unit, n=out),
+        )
 
     def problem(self, one_to_one: bool = False) -> str | None:
         """Why the account does not add up, or None."""
