@@ -14,9 +14,7 @@ import pyarrow.compute as pc
 from infra.errors import BadInput
 from infra.store import Artifact, Store
 from tasks.dedup.urls import canonical_url
-from tasks.documents import open_part
-from tasks.filter import FilterParams, resolve_rules
-from tasks.filters.rules import explain_rules
+from tasks.filter import explain as explain_filter
 
 DOC_ID = re.compile(r"[0-9a-f]{32}")
 MOST_PAGES = 20  # captures of one URL that are explained
@@ -141,11 +139,7 @@ def _row(artifact: Artifact, table: str, part: int, row: int, column: str = "row
 
 
 def _filtered(artifact: Artifact, part: int, row: int) -> Finding:
-    params = FilterParams.model_validate(artifact.manifest.params)
-    rules = resolve_rules(params)
-    signals = list(dict.fromkeys(rule.signal for rule in rules))
-    measured = open_part(artifact.parent("documents"), part, signals)
-    verdicts = explain_rules(measured.filter(pc.equal(measured.column("row"), row)), rules)
+    verdicts = explain_filter(artifact, part, row)
     fired = [
         f"{verdict.rule.signal} is {verdict.value}, rule {verdict.rule.name} wants it not {verdict.rule.comparison}"
         f" {verdict.rule.threshold}"
@@ -154,7 +148,7 @@ def _filtered(artifact: Artifact, part: int, row: int) -> Finding:
     ]
     rejected = _row(artifact, "rejected", part, row)
     if rejected is None:
-        return Finding("filter", artifact.ref, "kept", f"none of {len(rules)} rules fired")
+        return Finding("filter", artifact.ref, "kept", f"none of {len(verdicts)} rules fired")
     others = f"; also: {'; '.join(fired[1:])}" if len(fired) > 1 else ""
     return Finding("filter", artifact.ref, "dropped", f"{rejected['reason']}: {fired[0]}{others}", rejected)
 

@@ -69,15 +69,9 @@ def special_tokens(encoder: Encoder, chat: bool) -> SpecialTokens:
 
 
 def write_token_bytes(encoder: Encoder, path: Path) -> Path:
-    """Save int32 [vocab]: UTF-8 bytes that each token stands for, 0 for the specials.
-
-    A byte-level token is spelt with one character a byte (GPT-2's alphabet), so its length is its bytes.
-    """
-    special = set(encoder.special_ids.values())
-    spelt = [encoder.tokenizer.id_to_token(token) or "" for token in range(encoder.vocab_size)]
-    sizes = [0 if token in special else len(text) for token, text in enumerate(spelt)]
+    """Save the encoder's `token_bytes` for the training process."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, np.array(sizes, dtype=np.int32))
+    np.save(path, encoder.token_bytes())
     return path
 
 

@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from tasks.evaluate import preferences
 from tasks.evaluate.answers import CHATML, PLAIN, Question, Scored, ask
-from tasks.evaluate.models import Model, greedy, load
+from tasks.evaluate.models import greedy, load
 from tasks.evaluate.prediction import HeldOut, token_bits
+from tasks.training import Model
 
 if TYPE_CHECKING:
     from tasks.encoding import Encoder

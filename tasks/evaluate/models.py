@@ -2,31 +2,19 @@
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.store import Artifact
 from tasks.evaluate.answers import Generate
+from tasks.training import Model
 
 if TYPE_CHECKING:
     from model.transformer import Transformer
 
-MODEL_FOLDER = "model"
 # Most prompts of one generation batch (more share the cost of a step), and most bytes that their keys and values take.
 PROMPTS_AT_ONCE = 128
 CACHE_BYTES = 256 << 20
 FLOAT_BYTES = 4
-
-
-class Model(Artifact):
-    """Role: a trained model with its tokenizer."""
-
-    accepts = ("pretrain", "sft", "dpo")
-
-    @property
-    def folder(self) -> Path:
-        """The Hugging Face folder."""
-        return self.file(f"{MODEL_FOLDER}/config.json").parent
 
 
 def in_road_order(models: Iterable[Model]) -> list[Model]:

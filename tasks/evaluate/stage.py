@@ -27,10 +27,11 @@ from tasks.evaluate import answers as asking
 from tasks.evaluate import prediction, preferences
 from tasks.evaluate.form import form
 from tasks.evaluate.measure import Measured, Work, measure_all
-from tasks.evaluate.models import MODEL_FOLDER, Model, compared, context_length, in_road_order
+from tasks.evaluate.models import compared, context_length, in_road_order
 from tasks.evaluate.statistics import Mean, mean, paired_difference
 from tasks.ngrams import ngram_log2_probabilities
 from tasks.tokens.files import Tokens, prefixes, read_index, token_files
+from tasks.training import Model
 
 SCORES = pa.schema(
     [
@@ -147,7 +148,7 @@ def evaluate(
     tokenizer = tokens.parent("tokenizer").file(TOKENIZER_FILE)
     encoder, tokenizer_hash = Encoder.load(tokenizer.parent), file_sha256(tokenizer)[:16]
     for model in ordered:
-        if file_sha256(model.file(f"{MODEL_FOLDER}/{TOKENIZER_FILE}"))[:16] != tokenizer_hash:
+        if file_sha256(model.folder / TOKENIZER_FILE)[:16] != tokenizer_hash:
             raise BadInput(f"{model.ref} has another tokenizer than {tokens.ref}; evaluate it on its own tokens")
     heldout = _heldout(tokens, encoder, params, out)
     questions, n_questions, too_long = _questions(chat, ordered, encoder, params)
