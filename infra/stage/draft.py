@@ -6,10 +6,8 @@
 <staging>/scratch, tmp  wiped when the stage starts and when it ends
 """
 
-import contextvars
 import logging
 import shutil
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -34,6 +32,7 @@ from infra.stage.part import (
     write_marker,
 )
 from infra.stage.source import PartSource, Source
+from infra.stage.watch import watching_parts
 from infra.store.artifact import Artifact, part_file
 from infra.store.lock import check_ours
 from infra.store.manifest import Counts, FileEntry, PartEntry
@@ -42,8 +41,6 @@ from infra.tables import conform, write_table
 
 if TYPE_CHECKING:
     from infra.stage.stage import Stage
-
-PROGRESS_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -153,6 +150,7 @@ class Draft:
         *,
         along: Artifact | None = None,
         over: Sequence[PartSource] | None = None,
+        given: Mapping[str, Any] | None = None,
     ) -> None:
         """Compute the parts of a narrow stage, one Spark task each, leaving out those that exist already.
 
@@ -160,8 +158,11 @@ class Draft:
             function: a module-level function of one `Part`.
             along: the parent whose part k becomes part k; other parents go into each part's key as a whole.
             over: byte ranges of input files instead, one a part, in order.
+            given: JSON values that the stage found out by looking at the whole (a quantile); they are in every part's
+                key, so that a part made under another value is not taken for this one, and in `part.given`.
         """
-        jobs = self._jobs(function, self._origins(along, over), over)
+        origins = [{**origin, "given": dict(given)} if given else origin for origin in self._origins(along, over)]
+        jobs = self._jobs(function, origins, over, dict(given or {}))
         done = self._take_over({job.index: job.key for job in jobs})
         todo = [job for job in jobs if job.index not in done]
         if done:
@@ -266,7 +267,11 @@ class Draft:
         ]
 
     def _jobs(
-        self, function: Callable[..., None], origins: Sequence[dict[str, Any]], over: Sequence[PartSource] | None
+        self,
+        function: Callable[..., None],
+        origins: Sequence[dict[str, Any]],
+        over: Sequence[PartSource] | None,
+        given: dict[str, Any],
     ) -> list[PartJob]:
         return [
             PartJob(
@@ -282,6 +287,7 @@ class Draft:
                 params=self._params.model_dump(mode="json"),
                 parents=self._key["parents"],
                 source=over[index] if over is not None else None,
+                given=given,
             )
             for index, origin in enumerate(origins)
         ]
@@ -334,24 +340,12 @@ class Draft:
     def _compute(self, todo: Sequence[PartJob], total: int) -> None:
         from infra.spark import session  # imported late: most calls find everything done
 
-        finished = threading.Event()
-        ours = contextvars.copy_context()  # the reporter asks it which Prefect task this is
-        watcher = threading.Thread(target=ours.run, args=(self._watch, finished, total), daemon=True)
         context = session(self.runtime).sparkContext
-        watcher.start()
-        try:
+        with watching_parts(self.staging, [job.index for job in todo], total, self.progress):
             outcomes = context.parallelize(todo, len(todo)).map(run_part).collect()
-        finally:
-            finished.set()
-            watcher.join()
         failures = [outcome for outcome in outcomes if outcome is not None]
         if failures:
             raise self._error(failures)
-
-    def _watch(self, finished: threading.Event, total: int) -> None:
-        while not finished.wait(PROGRESS_SECONDS):
-            done = len(list((self.staging / "parts").glob("part-*.json")))
-            self.progress(done, total, f"{done} of {total} parts")
 
     def _error(self, failures: Sequence[PartFailure]) -> Exception:
         first = failures[0]

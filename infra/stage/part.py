@@ -21,6 +21,7 @@ from infra.canonical import file_sha256
 from infra.errors import SluiceError
 from infra.files import write_text
 from infra.params import Params
+from infra.stage.progress import ProgressFile
 from infra.stage.source import PartSource
 from infra.store.artifact import Artifact, part_file
 from infra.store.lock import check_ours
@@ -50,6 +51,7 @@ class PartJob:
     params: dict[str, Any]
     parents: dict[str, str | list[str]]
     source: PartSource | None = None
+    given: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Part:
     _tables: dict[str, Path] = field(default_factory=dict)
     _counts: Counts | None = None
     _metrics: dict[str, float] = field(default_factory=dict)
+    _progress: ProgressFile | None = None
 
     @property
     def index(self) -> int:
@@ -85,6 +88,11 @@ class Part:
         if self.job.source is None:
             raise SluiceError(f"part {self.index} of {self.job.stage} is not made from a file")
         return self.job.source
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What the stage passed to `map_parts` as `given`."""
+        return self.job.given
 
     @property
     def scratch(self) -> Path:
@@ -133,6 +141,17 @@ class Part:
     def metric(self, name: str, value: float) -> None:
         """A number that is summed over the parts into the manifest."""
         self._metrics[name] = value
+
+    def progress(self, fraction: float, records: int) -> None:
+        """Tell whoever watches how far this part is; cheap enough to call for every record.
+
+        Args:
+            fraction: of the part's work, in [0, 1].
+            records: how many of the records that `count` will count have been looked at.
+        """
+        if self._progress is None:
+            self._progress = ProgressFile(self._folder)
+        self._progress.tell(fraction, records)
 
     def finish(self, one_to_one: bool) -> None:
         """Check the account, move the tables into place and write the marker."""

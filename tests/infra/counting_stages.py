@@ -54,6 +54,20 @@ def double(part: Part) -> None:
     part.count("numbers", table.num_rows, out=len(values))
 
 
+@stage("below_top", version=1, tables={"numbers": NUMBERS}, one_to_one=True)
+def below_top(numbers: Artifact, params: DoubledParams, out: Draft) -> None:
+    """Each number's distance from the largest of the whole corpus."""
+    top = max(numbers.read_table("numbers").column("n").to_pylist())
+    out.map_parts(subtract_from_top, along=numbers, given={"top": top})
+
+
+def subtract_from_top(part: Part) -> None:
+    table = part.parent("numbers").read_part("numbers", part.index)
+    values = [part.given["top"] - n for n in table.column("n").to_pylist()]
+    part.write("numbers", pa.table({"n": pa.array(values, pa.int64())}))
+    part.count("numbers", table.num_rows, out=len(values))
+
+
 class TotalParams(Params):
     lose: int = 0  # numbers to leave out of the account: a stage that lies
     stamp: str | None = None  # bytes that are not in the key, from a file: a stage that is not reproducible

@@ -72,6 +72,20 @@ def test_a_grown_crawl_computes_only_its_new_part(stages, store, tmp_path):
     assert doubled.read_table("numbers").column("n").to_pylist() == [18, 2, 4]
 
 
+def test_a_part_made_under_another_value_of_the_whole_is_not_reused(stages, store, tmp_path, caplog):
+    def distances(**files: str) -> list[int]:
+        made = stages.numbers.run(store, files=crawl(tmp_path / "in", store, **files))
+        return stages.below_top.run(store, numbers=made).read_table("numbers").column("n").to_pylist()
+
+    caplog.set_level("INFO", logger="sluice.below_top")
+    assert distances(a="1", b="5") == [4, 0]
+    assert distances(a="1", b="5", c="2") == [4, 0, 3]
+    assert "2 of 3 parts exist already" in [r.message for r in caplog.records if r.name == "sluice.below_top"]
+    caplog.clear()
+    assert distances(a="1", b="5", c="2", d="9") == [8, 4, 7, 0]
+    assert not [r for r in caplog.records if r.name == "sluice.below_top"]
+
+
 def test_a_failed_run_keeps_its_finished_parts(stages, store, tmp_path):
     trace = tmp_path / "trace"
     trace.mkdir()
