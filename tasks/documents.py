@@ -32,7 +32,7 @@ class Documents(Artifact):
 
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
     """One artifact of the lineage and the number that the asked-for part has there."""
 
     artifact: Artifact
@@ -57,7 +57,7 @@ def open_part(ref: Artifact, part: int, columns: Sequence[str] = (), *, edits: b
     Raises:
         BadInput: no artifact in the lineage has such a column, or such a part.
     """
-    steps = _lineage(ref, part)
+    steps = lineage(ref, part)
     kept = _kept_rows(steps)
     found: dict[str, pa.ChunkedArray | pa.Array] = {}
     for name in columns:
@@ -82,7 +82,7 @@ def iter_documents(ref: Artifact, columns: Sequence[str] = ()) -> Iterator[pa.Ta
 def columns_of(ref: Artifact) -> list[str]:
     """Every column that `open_part` can give."""
     names: dict[str, None] = dict.fromkeys(IDENTITY)
-    for step in _lineage(ref, 0):
+    for step in lineage(ref, 0):
         for table in (KEPT, BASE):
             if step.artifact.has_table(table):
                 names.update(dict.fromkeys(step.artifact.columns(table)))
@@ -107,9 +107,13 @@ def apply_spans(text: str, spans: Sequence[tuple[int, int, str]]) -> str:
     return "".join(pieces) + text[position:]
 
 
-def _lineage(ref: Artifact, part: int) -> list[_Step]:
-    """`ref` and the document-bearing artifacts it comes from, nearest first, ending with the base text's source."""
-    steps = [_Step(ref, part)]
+def lineage(ref: Artifact, part: int) -> list[Step]:
+    """`ref` and the document-bearing artifacts it comes from, nearest first, ending with the base text's source.
+
+    Each with the number that part `part` of `ref` has there: an artifact over several corpora numbers their parts one
+    corpus after the other.
+    """
+    steps = [Step(ref, part)]
     while True:
         step = steps[-1]
         parents = step.artifact.manifest.parents
@@ -119,17 +123,17 @@ def _lineage(ref: Artifact, part: int) -> list[_Step]:
         steps.append(_parent_step(step, role))
 
 
-def _parent_step(step: _Step, role: str) -> _Step:
+def _parent_step(step: Step, role: str) -> Step:
     """The parent that holds the step's part: parts of several parents are numbered one parent after the other."""
     part = step.part
     for parent in step.artifact.parents(role):
         if part < parent.part_count:
-            return _Step(parent, part)
+            return Step(parent, part)
         part -= parent.part_count
     raise BadInput(f"{step.artifact.ref} has no part {step.part}")
 
 
-def _kept_rows(steps: Sequence[_Step]) -> np.ndarray:
+def _kept_rows(steps: Sequence[Step]) -> np.ndarray:
     """Rows of the base that the nearest artifact keeps, ascending, int32."""
     for step in steps:
         if step.artifact.has_table(KEPT):
@@ -142,7 +146,7 @@ def _kept_rows(steps: Sequence[_Step]) -> np.ndarray:
     raise BadInput(f"{steps[0].artifact.ref} does not stand for documents")
 
 
-def _column(steps: Sequence[_Step], name: str, kept: np.ndarray, ref: Artifact) -> pa.ChunkedArray:
+def _column(steps: Sequence[Step], name: str, kept: np.ndarray, ref: Artifact) -> pa.ChunkedArray:
     for step in steps:
         for table in (KEPT, BASE, "signatures"):
             if not step.artifact.has_table(table) or name not in step.artifact.columns(table):
@@ -157,7 +161,7 @@ def _column(steps: Sequence[_Step], name: str, kept: np.ndarray, ref: Artifact) 
     raise BadInput(f"{ref.ref} and its lineage hold no column {name!r}; there are: {', '.join(columns_of(ref))}")
 
 
-def _edited(steps: Sequence[_Step], kept: np.ndarray, text: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+def _edited(steps: Sequence[Step], kept: np.ndarray, text: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     by_row: dict[int, list[tuple[int, int, str]]] = {}
     for step in steps:
         if step.artifact.has_table(SPANS):
