@@ -107,19 +107,20 @@ def apply_spans(text: str, spans: Sequence[tuple[int, int, str]]) -> str:
     return "".join(pieces) + text[position:]
 
 
-def lineage(ref: Artifact, part: int) -> list[Step]:
+def lineage(ref: Artifact, part: int, *, through_mix: bool = False) -> list[Step]:
     """`ref` and the document-bearing artifacts it comes from, nearest first, ending with the base text's source.
 
     Each with the number that part `part` of `ref` has there: an artifact over several corpora numbers their parts one
-    corpus after the other.
+    corpus after the other. What follows `mix` reads its text only, so a lineage ends there unless it is asked to go
+    `through_mix`.
     """
     steps = [Step(ref, part)]
     while True:
         step = steps[-1]
         parents = step.artifact.manifest.parents
         role = next((name for name in ("documents", "signatures") if name in parents), None)
-        if role is None or step.artifact.stage == "mix":
-            return steps  # what follows `mix` reads its text only
+        if role is None or (step.artifact.stage == "mix" and not through_mix):
+            return steps
         steps.append(_parent_step(step, role))
 
 
