@@ -16,65 +16,13 @@ from infra.params import Params
 from infra.stage import Draft, Part, stage
 from infra.store import Artifact
 from tasks.documents import columns_of, open_part
-from tasks.filters import c4, fineweb, gopher, language, pii
-from tasks.filters.url import url_signals
-from tasks.words import SplitText, WordBatch, batches, split_text
+from tasks.filters import c4, fineweb, gopher, language, outliers, pii, url
+from tasks.words import WordBatch, batches, split_text
 
-COUNT, FRACTION = pa.int32(), pa.float32()
-
-# Fractions and ratios are null where there is nothing to divide by, language and url signals where there is no text or
-# no URL. float32 keeps seven digits, more than any threshold has; rules compare in float32 too (filters/rules.py).
-SIGNALS = pa.schema(
-    [
-        ("n_chars", COUNT),  # code points of the text, white space included
-        ("n_words", COUNT),
-        ("n_lines", COUNT),
-        ("n_paragraphs", COUNT),
-        # Gopher, quality
-        ("mean_word_length", FRACTION),
-        ("hash_ratio", FRACTION),
-        ("ellipsis_ratio", FRACTION),
-        ("bullet_line_fraction", FRACTION),
-        ("ellipsis_line_fraction", FRACTION),
-        ("alpha_word_fraction", FRACTION),
-        ("stop_words", COUNT),
-        # Gopher, repetition
-        ("duplicate_line_fraction", FRACTION),
-        ("duplicate_paragraph_fraction", FRACTION),
-        ("duplicate_line_char_fraction", FRACTION),
-        ("duplicate_paragraph_char_fraction", FRACTION),
-        *((f"top_{n}gram_char_fraction", FRACTION) for n in gopher.TOP_NGRAMS),
-        *((f"duplicate_{n}gram_char_fraction", FRACTION) for n in gopher.DUPLICATE_NGRAMS),
-        # C4, of the text before cleaning
-        ("c4_sentences", COUNT),
-        ("c4_lorem_ipsum", COUNT),
-        ("c4_curly_brackets", COUNT),
-        ("c4_terminal_lines", COUNT),
-        ("c4_long_word_lines", COUNT),
-        ("c4_no_terminal_lines", COUNT),
-        ("c4_short_lines", COUNT),
-        ("c4_javascript_lines", COUNT),
-        ("c4_policy_lines", COUNT),
-        # FineWeb
-        ("terminal_line_fraction", FRACTION),
-        ("short_line_fraction", FRACTION),
-        ("newline_ratio", FRACTION),
-        # Language
-        ("language", pa.string()),
-        ("language_score", FRACTION),
-        # Personal data
-        ("n_emails", COUNT),
-        ("n_public_ips", COUNT),
-        # URL
-        ("url_chars", COUNT),
-        ("url_host", pa.string()),
-        ("url_host_labels", COUNT),
-        ("url_top_label", pa.string()),
-        ("url_host_is_ip", pa.bool_()),
-        ("url_path_depth", COUNT),
-        ("url_query_chars", COUNT),
-    ]
-)
+# The columns of every family. Fractions and ratios are null where there is nothing to divide by, language and URL
+# signals where there is no text or URL. float32 keeps seven digits, more than any threshold has; rules compare in it.
+FAMILIES = (outliers, gopher, c4, fineweb, language, pii, url)
+SIGNALS = pa.schema([field for family in FAMILIES for field in family.SIGNALS])
 DOCUMENTS = pa.schema([("doc_id", pa.string()), ("text", pa.string()), *SIGNALS])
 
 SLICE = 512  # documents whose words are in memory at once
@@ -164,26 +112,24 @@ def _measure_slice(
     counted = [_counted(batch) for batch in batches(documents)]
     columns: dict[str, Any] = {
         "text": kept,
-        "n_chars": [len(text) for text in kept],
-        "n_paragraphs": [_paragraphs(document) for document in documents],
         **{name: np.concatenate([columns[name] for columns in counted]) for name in counted[0]},
         **_columns(pages),
         "language": languages,
         "language_score": scores,
-        "n_emails": [pii.count_emails(text) for text in kept],
-        "n_public_ips": [pii.count_public_ips(text) for text in kept],
-        **_columns([url_signals(url) for url in urls]),
+        **_columns([pii.signals(text) for text in kept]),
+        **_columns([url.url_signals(address) for address in urls]),
     }
     # from_pandas: NaN, the fraction of nothing, is stored as null
     return pa.table({field.name: pa.array(columns[field.name], field.type, from_pandas=True) for field in schema})
 
 
 def _counted(batch: WordBatch) -> dict[str, Any]:
-    return {**gopher.quality_signals(batch), **gopher.repetition_signals(batch), **fineweb.line_signals(batch)}
-
-
-def _paragraphs(document: SplitText) -> int:
-    return document.paragraphs[-1] + 1 if document.paragraphs else 0
+    return {
+        **outliers.signals(batch),
+        **gopher.quality_signals(batch),
+        **gopher.repetition_signals(batch),
+        **fineweb.line_signals(batch),
+    }
 
 
 def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:

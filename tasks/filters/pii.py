@@ -3,6 +3,13 @@
 import ipaddress
 import re
 
+import pyarrow as pa
+
+SIGNALS: tuple[pa.Field, ...] = (
+    pa.field("n_emails", pa.int32()),
+    pa.field("n_public_ips", pa.int32()),
+)
+
 # A local part of RFC 5322 atoms and dots, and a domain of labels with a last one of letters; ASCII only. It starts only
 # where no such character precedes it, so a long run of symbols is read once.
 _LOCAL = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]"
@@ -13,6 +20,11 @@ _EMAIL = re.compile(
 # Four numbers with dots, not inside a longer dotted number ("1.2.3.4.5" is a version, no address).
 _IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\.?\d|\w)", re.ASCII)
 _INSIDE_IPV4 = re.compile(r"\.\d{1,3}\.", re.ASCII)  # quick to refute, and most texts have none
+
+
+def signals(text: str) -> dict[str, int]:
+    """How many of each kind a text holds, by the names in `SIGNALS`."""
+    return {"n_emails": count_emails(text), "n_public_ips": count_public_ips(text)}
 
 
 def count_emails(text: str) -> int:
