@@ -35,7 +35,7 @@ def artifact_key(
     stage_version: int,
     params: Params,
     parents: Mapping[str, str | list[str]],
-    inputs: Mapping[str, list[dict[str, str]]],
+    inputs: Mapping[str, list[dict[str, str | int]]],
     libraries: Mapping[str, str],
     fingerprint: Mapping[str, str],
 ) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def artifact_key(
 
     Args:
         parents: role -> `stage/version`, or a sorted list of these.
-        inputs: role -> [{"name", "sha256"}], sorted; a file's name is in the key, its folder is not.
+        inputs: role -> [{"name", "sha256"}] (remote: {"name", "bytes", "etag"}), sorted; a file's folder is not in it.
         libraries: distribution -> version, of those that shape the output.
         fingerprint: anything else outside that the output depends on (the sample crawl: the installed packages).
     """

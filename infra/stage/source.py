@@ -1,34 +1,43 @@
 """External files as a stage's role, and byte ranges of them as its parts."""
 
-from collections.abc import Sequence
+import mmap
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.errors import SluiceError
+from infra.remote import Access, RemoteBuffer, RemoteFile
 from infra.store.artifact import Artifact
 from infra.store.digests import DigestCache
-from infra.store.manifest import InputFile
+from infra.store.manifest import InputFile, identity_of
 
 
 @dataclass(frozen=True)
 class Source:
     """Files that Sluice did not make, or the files of an artifact (then `artifact` is the parent in the lineage).
 
-    `files` are sorted by (name, sha256) and distinct in that pair: a crawl is a set, so neither the order in which its
-    files are listed nor the folder they lie in changes anything.
+    `files` are sorted by name and identity and distinct in that pair: a crawl is a set, so neither the order in which
+    its files are listed nor the folder or server they lie in changes anything. A local file is identified by its
+    digest, a remote one by size and validator: that both are the same file cannot be known without reading it whole.
     """
 
     files: tuple[InputFile, ...]
     artifact: Artifact | None = None
+    access: Access | None = None
+    """How remote files among them are read; None: there are none."""
 
     @classmethod
     def of_files(cls, paths: Sequence[Path], digests: DigestCache) -> "Source":
         """Digest files and put them in order."""
-        entries = [
-            InputFile(name=path.name, sha256=digests.sha256(path), bytes=path.stat().st_size, path=str(path.absolute()))
-            for path in paths
-        ]
+        entries = [local_file(path, digests) for path in paths]
         digests.save()
         return cls(_in_order(entries))
+
+    @classmethod
+    def of_inputs(cls, entries: Iterable[InputFile], access: Access | None = None) -> "Source":
+        """Files that are identified already, put in order."""
+        return cls(_in_order(entries), access=access)
 
     @classmethod
     def of_artifact(cls, artifact: Artifact, prefix: str) -> "Source":
@@ -44,14 +53,37 @@ class Source:
         ]
         return cls(_in_order(entries), artifact)
 
-    def key(self) -> list[dict[str, str]]:
+    def key(self) -> list[dict[str, str | int]]:
         """What of it goes into an artifact's key."""
-        return [{"name": file.name, "sha256": file.sha256} for file in self.files]
+        return [file.identity for file in self.files]
+
+    def part(self, file: InputFile, start: int, end: int) -> "PartSource":
+        """Bytes [start, end) of one of the files, for a part."""
+        return PartSource(
+            name=file.name,
+            path=file.location or file.path,
+            sha256=file.sha256,
+            start=start,
+            end=end,
+            size=file.bytes,
+            etag=file.etag,
+            access=self.access,
+        )
 
 
-def _in_order(entries: Sequence[InputFile]) -> tuple[InputFile, ...]:
-    distinct = {(entry.name, entry.sha256): entry for entry in entries}
-    return tuple(distinct[pair] for pair in sorted(distinct))
+def local_file(path: Path, digests: DigestCache) -> InputFile:
+    """A file on this machine, digested.
+
+    Raises:
+        BadInput: it cannot be read.
+    """
+    sha256 = digests.sha256(path)
+    return InputFile(name=path.name, sha256=sha256, bytes=path.stat().st_size, path=str(path.absolute()))
+
+
+def _in_order(entries: Iterable[InputFile]) -> tuple[InputFile, ...]:
+    distinct = {(entry.name, entry.sha256 or "", entry.etag or "", entry.bytes): entry for entry in entries}
+    return tuple(distinct[identity] for identity in sorted(distinct))
 
 
 @dataclass(frozen=True)
@@ -60,14 +92,51 @@ class PartSource:
 
     name: str
     path: str
-    sha256: str
+    """A path, or the address of a remote file, with its credentials if it has any."""
+    sha256: str | None
     start: int
     end: int
+    size: int | None = None
+    """Bytes of the whole file; needed for a remote one."""
+    etag: str | None = None
+    """A remote file's validator."""
+    access: Access | None = None
 
     def origin(self) -> dict[str, str | int]:
-        """What of it goes into a part key: everything but the folder."""
-        return {"name": self.name, "sha256": self.sha256, "start": self.start, "end": self.end}
+        """What of it goes into a part key: everything but the folder or server."""
+        identity = identity_of(self.name, self.sha256, self.etag, self.size)
+        return {**identity, "start": self.start, "end": self.end}
 
     @property
     def label(self) -> str:
         return f"{self.name}[{self.start}:{self.end}]"
+
+    @contextmanager
+    def open(self) -> "Iterator[mmap.mmap | bytes | RemoteBuffer]":
+        """The whole file, to be sliced and searched: mapped, or fetched in blocks as the reader goes.
+
+        Raises:
+            OSError: the file cannot be opened.
+        """
+        if self.sha256 is not None:
+            with mapped(Path(self.path)) as data:
+                yield data
+            return
+        if self.etag is None or self.size is None:
+            raise SluiceError(f"{self.label}: a remote file needs its size and validator")
+        file = RemoteFile(self.path, self.size, self.etag, self.access or Access())
+        try:
+            yield RemoteBuffer(file, self.start, self.end)
+        finally:
+            file.close()
+
+
+@contextmanager
+def mapped(path: Path) -> "Iterator[mmap.mmap | bytes]":
+    """A file's bytes without reading them; an empty one cannot be mapped."""
+    with path.open("rb") as file:
+        if path.stat().st_size == 0:
+            yield b""
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            yield data

@@ -105,7 +105,7 @@ class Stage:
     def key(self, params: Params, roles: Mapping[str, Any]) -> dict[str, Any]:
         """The full key that these parents and parameters give."""
         parents: dict[str, str | list[str]] = {}
-        inputs: dict[str, list[dict[str, str]]] = {}
+        inputs: dict[str, list[dict[str, str | int]]] = {}
         for name, value in roles.items():
             if isinstance(value, Source):
                 inputs[name] = value.key()

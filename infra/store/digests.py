@@ -1,12 +1,20 @@
-"""sha256 of input files, remembered by (path, size, mtime, inode) so that a terabyte is hashed once."""
+"""What is known of input files, so that a terabyte is hashed once and a thousand servers' files are asked for once.
 
+Local files: sha256 by (path, size, mtime, inode). Remote files: size and validator by address, for a day; a part that
+finds another file there than the one remembered ends its run and has it forgotten (`RemoteFile`).
+"""
+
+import hashlib
 import json
 import os
+import time
 from pathlib import Path
 
 from infra.canonical import file_sha256
 from infra.errors import BadInput
 from infra.files import write_text
+
+REMEMBERED_SECONDS = 24 * 3600  # crawls that are published stay as they are; a mirror may be filled anew overnight
 
 
 class DigestCache:
@@ -14,10 +22,7 @@ class DigestCache:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            self._known: dict[str, list[object]] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # absent or damaged: it is only a cache
-            self._known = {}
+        self._known = self._read()
         self._changed = False
 
     def sha256(self, path: Path) -> str:
@@ -40,8 +45,39 @@ class DigestCache:
         self._changed = True
         return sha
 
+    def remote(self, url: str) -> tuple[int, str] | None:
+        """Size and validator of a remote file that was seen within the last day, and found to be usable."""
+        known = self._known.get(_remote_key(url))
+        if known is None or not 0 <= time.time() - float(str(known[2])) < REMEMBERED_SECONDS:
+            return None
+        return int(str(known[0])), str(known[1])
+
+    def remember(self, url: str, size: int, validator: str) -> None:
+        """Note what a remote file is now."""
+        self._known[_remote_key(url)] = [size, validator, int(time.time())]
+        self._changed = True
+
+    def forget(self, url: str) -> None:
+        """Drop a remote file from the cache on disk, since it is no longer what it was."""
+        self._known = self._read()  # another process may have written since
+        if self._known.pop(_remote_key(url), None) is not None:
+            self._changed = True
+            self.save()
+
     def save(self) -> None:
         """Write the cache back if something was added."""
         if self._changed:
             write_text(self._path, json.dumps(self._known, sort_keys=True))
             self._changed = False
+
+    def _read(self) -> dict[str, list[object]]:
+        try:
+            known: dict[str, list[object]] = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # absent or damaged: it is only a cache
+            return {}
+        return known
+
+
+def _remote_key(url: str) -> str:
+    """An address may hold credentials: only its digest is written."""
+    return f"remote:{hashlib.sha256(url.encode()).hexdigest()}"

@@ -102,12 +102,32 @@ class PartEntry(_Strict):
 
 
 class InputFile(_Strict):
-    """An external file that went into the key by its name and bytes."""
+    """An external file: a local one is in the key by name and digest, a remote one by name, size and validator."""
 
     name: str
-    sha256: str
+    sha256: str | None = Field(None, description="of a local file's bytes")
+    etag: str | None = Field(
+        None, description="a remote file's validator: its ETag, or its Last-Modified date where the server has no ETag"
+    )
     bytes: int
-    path: str = Field(description="where it lay; provenance, not in the key")
+    path: str = Field(description="where it lay, without credentials; provenance, not in the key")
+    location: str | None = Field(
+        None, exclude=True, repr=False, description="the address with its credentials, if it has any; never written"
+    )
+
+    @property
+    def identity(self) -> dict[str, str | int]:
+        """What of it goes into a key."""
+        return identity_of(self.name, self.sha256, self.etag, self.bytes)
+
+
+def identity_of(name: str, sha256: str | None, etag: str | None, size: int | None) -> dict[str, str | int]:
+    """Which file this is, wherever it lies: by its bytes, or by what its server says of them."""
+    if sha256 is not None:
+        return {"name": name, "sha256": sha256}
+    if etag is None or size is None:
+        raise SluiceError(f"{name}: an input file needs a sha256, or an etag and a size")
+    return {"name": name, "bytes": size, "etag": etag}
 
 
 class Code(_Strict):
