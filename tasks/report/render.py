@@ -33,8 +33,9 @@ def render(report: ReportData) -> str:
         report=report,
         tiles=tiles(report),
         sentence=sentence(report),
-        funnel_scale=_scale(report.funnel),
+        funnel_scale=funnel_scale(report.funnel),
         adds_up=all(row.adds_up for row in report.funnel) and not report.gaps,
+        linked=True,
         worst_bits=max((row.bits_per_byte for row in report.prediction), default=1.0),
         panels=[
             (panel, line_chart(panel.title, panel.series, panel.x_label, panel.y_label)) for panel in report.panels
@@ -180,16 +181,16 @@ def style_of(row: Quality | Prediction) -> int:
     return STYLES.get((row.ref or "").partition("/")[0], OTHER_STYLE)
 
 
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
-
-
-def _scale(rows: tuple[FunnelRow, ...]) -> dict[str, int]:
+def funnel_scale(rows: tuple[FunnelRow, ...]) -> dict[str, int]:
     """The largest number of each unit, which fills the width of the funnel."""
     scale: dict[str, int] = {}
     for row in rows:
         scale[row.unit_in] = max(scale.get(row.unit_in, 1), row.n_in)
     return scale
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
 
 def _graph(report: ReportData) -> Markup:
@@ -200,10 +201,18 @@ def _graph(report: ReportData) -> Markup:
 
 @cache
 def _environment() -> "Environment":
+    environment = make_environment()
+    environment.globals["styles"] = STYLES
+    environment.globals["other_style"] = OTHER_STYLE
+    return environment
+
+
+def make_environment(*folders: Path) -> "Environment":
+    """Jinja with autoescape, the filters of our pages, and the templates of this folder besides those of `folders`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -222,6 +231,4 @@ def _environment() -> "Environment":
         width=lambda share: f"{100 * share:.2f}%",
     )
     environment.globals["reasons_shown"] = REASONS_SHOWN
-    environment.globals["styles"] = STYLES
-    environment.globals["other_style"] = OTHER_STYLE
     return environment

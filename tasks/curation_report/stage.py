@@ -1,0 +1,161 @@
+"""The `curation-report` stage: what happened to the pages of a crawl, and why, on one HTML page.
+
+Every part of the corpus is surveyed by itself (Spark, `survey.py`); the driver adds the parts up. The axes of the
+histograms are chosen before, from a few parts, and are in each part's key.
+"""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from infra.errors import BadInput
+from infra.files import write_text
+from infra.params import Params
+from infra.stage import Draft, Part, stage
+from infra.store import Artifact
+from tasks.curation_report.collect import collect, rules_of, summary, thresholds_of
+from tasks.curation_report.histogram import Axis, choose_axis
+from tasks.curation_report.render import render
+from tasks.curation_report.survey import (
+    HISTOGRAMS,
+    KEPT_STAGE,
+    REASONS,
+    SAMPLES,
+    TALLIES,
+    Fates,
+    excerpt,
+    fates_of,
+    histogram_rows,
+    is_numeric,
+    numbers,
+    reason_rows,
+    sampled_rows,
+    skipped_samples,
+    tally_rows,
+)
+from tasks.documents import Documents, Step, columns_of, lineage, open_part
+
+PAGE = "curation.html"
+SUMMARY = "curation.json"
+AXIS_PARTS = 16  # parts that are looked at to choose the axes, evenly spaced
+
+
+class Curated(Documents):
+    """Role: documents behind which a `measure` stands."""
+
+    accepts = ("measure", "filter", "select", "signatures", "dedup", "pii", "decontaminate", "mix")
+
+
+class CurationReportParams(Params):
+    """How much the page shows."""
+
+    samples: int = Field(3, ge=0, description="Pages shown for each reason of being dropped.")
+    kept_samples: int = Field(12, ge=0, description="Pages shown of those that stay.")
+    excerpt_chars: int = Field(360, ge=20, description="Characters of a page's text that are shown.")
+    top: int = Field(15, ge=1, description="Rows of each ranking (sites, languages, domains).")
+
+
+@stage(
+    "curation-report",
+    version=1,
+    tables={"histograms": HISTOGRAMS, "samples": SAMPLES, "tallies": TALLIES, "reasons": REASONS},
+)
+def curation_report(documents: Curated, params: CurationReportParams, out: Draft) -> None:
+    """Survey the corpus and write the page."""
+    measured = _measured(lineage(documents, 0, through_mix=True))
+    axes = _axes(documents, measured.artifact)
+    out.map_parts(survey_part, along=documents, given={"axes": {name: axis.as_json() for name, axis in axes.items()}})
+    data = collect(documents, out.path, axes, params)
+    write_text(out.path(PAGE), render(data))
+    write_text(out.path(SUMMARY), json.dumps(summary(data), indent=2, ensure_ascii=False) + "\n")
+    out.metrics["kept"] = data.kept
+
+
+def survey_part(part: Part) -> None:
+    """Survey the documents of one part."""
+    documents, params = part.parent("documents"), part.params
+    steps = lineage(documents, part.index, through_mix=True)
+    base = _measured(steps)
+    axes = {name: Axis(**axis) for name, axis in part.given["axes"].items()}
+    before_mix = next(step for step in steps if step.artifact.stage != "mix")
+    names = [name for name in ("site", "language", "domain") if name in columns_of(before_mix.artifact)]
+    table = open_part(base.artifact, base.part, [*axes, "url"])
+    fates = fates_of(steps, table.num_rows)
+    part.write("histograms", histogram_rows(table, axes, fates))
+    part.write("tallies", tally_rows({name: _whole_column(before_mix, base, name) for name in names}, fates))
+    part.write("reasons", reason_rows(fates))
+    part.write("samples", _samples(documents, part.index, base, table, fates, params))
+    part.count("documents", table.num_rows, out=int(fates.kept.sum()), used=table.num_rows)
+
+
+def _samples(
+    documents: Artifact, index: int, base: Step, table: pa.Table, fates: Fates, params: CurationReportParams
+) -> pa.Table:
+    doc_ids, urls = table.column("doc_id").to_pylist(), table.column("url").to_pylist()
+    chosen = sampled_rows(doc_ids, fates, params.samples, params.kept_samples)
+    texts = open_part(base.artifact, base.part, ["text"]).column("text")
+    final = open_part(documents, index, ["text"])  # with personal data masked, and whatever else was edited
+    places = {row: place for place, row in enumerate(final.column("row").to_pylist())}
+    rows = [
+        {
+            "stage": fates.stage[row],
+            "reason": fates.reason[row],
+            "rank": rank,
+            "doc_id": doc_ids[row],
+            "url": urls[row],
+            "verdict": fates.verdict[row],
+            "excerpt": excerpt(
+                (final.column("text")[places[row]] if fates.stage[row] == KEPT_STAGE else texts[row]).as_py() or "",
+                params.excerpt_chars,
+            ),
+        }
+        for rank, row in chosen
+    ]
+    extracted = next(
+        (step for step in lineage(documents, index, through_mix=True) if step.artifact.stage == "extract"), None
+    )
+    if extracted is not None and extracted.artifact.has_table("skipped"):
+        rows += skipped_samples(extracted.artifact, extracted.part, params.samples)
+    return pa.Table.from_pylist(rows, schema=SAMPLES)
+
+
+def _measured(steps: list[Step]) -> Step:
+    """The step that holds every document with its signals."""
+    for step in steps:
+        if step.artifact.stage == "measure":
+            return step
+    raise BadInput(f"{steps[0].artifact.ref}: no measure in its lineage, so there are no signals to show")
+
+
+def _whole_column(nearest: Step, base: Step, name: str) -> pa.ChunkedArray:
+    """A column over every measured document; null for those that were dropped before the stage that made it."""
+    if name in columns_of(base.artifact):
+        return open_part(base.artifact, base.part, [name]).column(name)
+    found = open_part(nearest.artifact, nearest.part, [name])
+    values = np.full(open_part(base.artifact, base.part).num_rows, None, dtype=object)
+    values[found.column("row").to_numpy()] = found.column(name).to_pylist()
+    return pa.chunked_array([pa.array(values, pa.string())])
+
+
+def _axes(documents: Artifact, measured: Artifact) -> dict[str, Axis]:
+    """An axis for every numeric signal, those that rules look at first."""
+    thresholds = thresholds_of(rules_of(documents))
+    schema = {field.name: field.type for field in open_part(measured, 0, _signals(measured)).schema}
+    names = [name for name in dict.fromkeys([*thresholds, *_signals(measured)]) if name in schema]
+    numeric = [name for name in names if is_numeric(schema[name]) and name not in ("part", "row")]
+    count = measured.part_count
+    looked_at = sorted({k * count // min(count, AXIS_PARTS) for k in range(min(count, AXIS_PARTS))})
+    tables = [open_part(measured, index, numeric) for index in looked_at]
+    axes = {}
+    for name in numeric:
+        values = np.concatenate([numbers(table.column(name)) for table in tables])
+        axis = choose_axis(values, thresholds.get(name, []), whole=not pa.types.is_floating(schema[name]))
+        if axis is not None:
+            axes[name] = axis
+    return axes
+
+
+def _signals(measured: Artifact) -> list[str]:
+    return [name for name in measured.columns("documents") if name not in ("doc_id", "text")]

@@ -1,0 +1,116 @@
+"""The curation report of a miniature crawl: every figure on it is one that the stages wrote."""
+
+import json
+from collections import Counter
+
+import pyarrow as pa
+import pytest
+
+from infra.errors import BadInput
+from infra.store import Artifact, Store
+from tasks.curation_report.stage import CurationReportParams, curation_report
+from tasks.documents import iter_documents
+from tasks.filter import FilterParams, filter_documents
+from tasks.measure import measure
+from tests.tasks.filters.prose import PROSE
+from tests.tasks.raw_documents import raw_documents
+
+NASTY = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def report(curated) -> Artifact:
+    return curation_report.run(curated.store, documents=curated["mix"], params=CurationReportParams(samples=2))
+
+
+def summary_of(report: Artifact) -> dict:
+    return json.loads(report.file("curation.json").read_text(encoding="utf-8"))
+
+
+def page_of(report: Artifact) -> str:
+    return report.file("curation.html").read_text(encoding="utf-8")
+
+
+def test_the_account_is_that_of_the_stages(curated, report):
+    summary = summary_of(report)
+    assert summary["measured"] == curated["measure"].manifest.counts.out.n == report.manifest.counts.in_.n
+    assert summary["kept"] == curated["mix"].manifest.counts.out.n == report.manifest.counts.out.n
+    told = {(row["stage"], row["reason"]): row["n"] for row in summary["dropped"]}
+    for stage in ("extract", "filter", "dedup"):
+        for reason, n in curated[stage].manifest.counts.dropped.items():
+            assert told[stage, reason] == n
+    assert "adds up</span>" in page_of(report) and "does not add up" not in page_of(report)
+
+
+def test_every_document_is_in_every_histogram_once(curated, report):
+    filtered = curated["filter"].manifest.counts
+    for signal in summary_of(report)["signals"].values():
+        there = sum(sum(signal[kind]) for kind in ("passed", "rejected_by_this_signal", "rejected_by_another"))
+        assert there + signal["null"] == filtered.in_.n
+    words = summary_of(report)["signals"]["n_words"]
+    assert sum(words["passed"]) == filtered.out.n  # n_words is never null
+
+
+def test_a_signals_own_rejections_are_those_of_its_rules(curated, report):
+    by_signal = Counter(
+        signal
+        for table in curated["filter"].iter_parts("rejected", ["signal"])
+        for signal in table.column("signal").to_pylist()
+    )
+    signals = summary_of(report)["signals"]
+    assert {name: n for name, n in by_signal.items() if name in signals} == {
+        name: sum(signal["rejected_by_this_signal"])
+        for name, signal in signals.items()
+        if sum(signal["rejected_by_this_signal"])
+    }
+
+
+def test_sites_and_languages_are_counted_before_and_after(curated, report):
+    kept = Counter(site for t in iter_documents(curated["mix"], ["site"]) for site in t.column("site").to_pylist())
+    rows = {row["name"]: row for row in summary_of(report)["breakdowns"]["sites"]}
+    assert {name: row["kept"] for name, row in rows.items() if row["kept"]} == dict(kept)
+    assert all(row["kept"] <= row["measured"] for row in rows.values())
+
+
+def test_samples_are_the_same_whatever_the_parts(spark, tmp_path):
+    rows = [(f"{k:032x}", f"http://a.example/{k}", f"{PROSE} {k}" if k % 2 else "too short") for k in range(12)]
+
+    def samples(name: str, parts: list) -> list[dict]:
+        store = Store(tmp_path / name)
+        measured = measure.run(store, documents=raw_documents(store, parts))
+        filtered = filter_documents.run(store, documents=measured, params=FilterParams(languages=None))
+        made = curation_report.run(store, documents=filtered, params=CurationReportParams(samples=2, kept_samples=3))
+        page = page_of(made)
+        return [row[0] in page for row in rows]
+
+    assert samples("one", [rows]) == samples("two", [rows[7:], rows[:7]])
+    assert sum(samples("one", [rows])) == 5
+
+
+def test_text_from_the_web_cannot_become_markup(spark, store):
+    rows = [("a" * 32, f"http://a.example/{NASTY}", f"{NASTY} {PROSE}"), ("b" * 32, "http://b.example/", NASTY)]
+    measured = measure.run(store, documents=raw_documents(store, [rows]))
+    filtered = filter_documents.run(store, documents=measured, params=FilterParams(languages=None))
+    page = page_of(curation_report.run(store, documents=filtered))
+    assert NASTY not in page and page.count("&lt;script&gt;alert") >= 3
+
+
+def test_the_page_is_the_same_each_time(curated, report, tmp_path):
+    again = Store(tmp_path / "again")
+    again.root.mkdir(parents=True, exist_ok=True)
+    for stage in ("extract", "measure", "filter", "signatures", "dedup", "mix"):
+        (again.root / stage).symlink_to(curated.store.root / stage)
+    made = curation_report.run(again, documents=again.open(curated["mix"].ref), params=CurationReportParams(samples=2))
+    assert made.ref == report.ref
+    assert page_of(made) == page_of(report)
+
+
+def test_documents_without_signals_are_refused_in_one_line(spark, store):
+    raw = raw_documents(store, [[("a" * 32, None, PROSE)]])
+    with pytest.raises(BadInput, match=r"curation-report.*documents"):
+        curation_report.run(store, documents=raw)
+
+
+def test_tables_hold_what_the_page_rests_on(report):
+    reasons = pa.concat_tables(report.iter_parts("reasons")).to_pylist()
+    assert sum(row["n"] for row in reasons) == report.manifest.counts.in_.n
