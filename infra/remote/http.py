@@ -102,9 +102,9 @@ def _failure(url: str, error: Exception) -> Exception:
     if isinstance(error, trouble.SSLError) and error.args and isinstance(error.args[0], ssl.SSLCertVerificationError):
         return BadInput(f"{shown(url)}: the server's certificate is not trusted ({error.args[0].verify_message})")
     for kind, reason in (
+        (trouble.NewConnectionError, "no connection"),
         (trouble.ConnectTimeoutError, "no connection in time"),
         (trouble.ReadTimeoutError, "the server fell silent"),
-        (trouble.NewConnectionError, "no connection"),
         (trouble.ProxyError, "the proxy gives no connection"),
         (trouble.IncompleteRead, "the body ended early"),
         (trouble.ProtocolError, "the connection broke"),

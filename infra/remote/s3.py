@@ -1,5 +1,6 @@
 """One request to S3, with boto3 (the extra `s3`). Credentials come from the environment; without any it is unsigned."""
 
+import os
 from functools import lru_cache
 from typing import Any
 
@@ -76,13 +77,14 @@ def _client(endpoint: str | None, timeout: float):  # type: ignore[no-untyped-de
     except ImportError as error:
         raise EnvironmentProblem("s3:// addresses need boto3; install it with: pip install 'sluice[s3]'") from error
     session = boto3.Session()
+    endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     unsigned = {} if session.get_credentials() else {"signature_version": UNSIGNED}
     config = Config(
         connect_timeout=timeout,
         read_timeout=timeout,
         retries={"total_max_attempts": 1},  # ours count and wait
         user_agent=user_agent(),
-        s3={"addressing_style": "path"} if endpoint else {},
+        s3={"addressing_style": "path"} if endpoint else {},  # other servers seldom have a host name a bucket
         response_checksum_validation="when_required",  # a range has none
         max_pool_connections=16,
         **unsigned,
