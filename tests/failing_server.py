@@ -70,8 +70,7 @@ class FailingServer:
         self.log: list[Asked] = []
         self.over = threading.Event()
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _QuietServer(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     def __enter__(self) -> Self:
@@ -113,6 +112,13 @@ def serving(files: Mapping[str, bytes]) -> Iterator[FailingServer]:
     """A server of these files."""
     with FailingServer(files) as server:
         yield server
+
+
+class _QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that went away is no news here."""
 
 
 def _handler(world: FailingServer) -> type[BaseHTTPRequestHandler]:

@@ -18,7 +18,9 @@ import pyarrow as pa
 from pydantic import Field
 
 from infra.params import Params
-from infra.stage import Draft, Part, PartSource, Source, stage
+from infra.remote import Changed, RemoteBuffer
+from infra.stage import Draft, Part, Source, stage
+from infra.store import Store
 from tasks.extract import gates
 from tasks.extract.charset import decode
 from tasks.extract.http import HttpResponse, charset_of, dechunk, decode_body, media_type, parse_response
@@ -33,7 +35,7 @@ from tasks.extract.page import (
 )
 from tasks.extract.provenance import doc_id, host_of, parse_date, site_of
 from tasks.extract.sandbox import Answer, Sandbox
-from tasks.extract.warc import Record, part_borders, read_records
+from tasks.extract.warc import Buffer, Record, part_borders, read_records
 
 _PROVENANCE = [
     ("doc_id", pa.string()),
@@ -150,7 +152,7 @@ class PartResult:
 def extract(crawl: Source, params: ExtractParams, out: Draft) -> None:
     """Main text of every HTML page of a crawl, with provenance; a reason for every response that gives none."""
     parts = [
-        PartSource(name=file.name, path=file.path, sha256=file.sha256, start=start, end=end)
+        crawl.part(file, start, end)
         for file in crawl.files
         for start, end in part_borders(file.bytes, params.part_bytes)
     ]
@@ -160,7 +162,14 @@ def extract(crawl: Source, params: ExtractParams, out: Draft) -> None:
 def extract_part(part: Part) -> None:
     """One byte range of one file; runs in a worker."""
     source = part.source
-    result = extract_part_records(Path(source.path), source.start, source.end, part.params, source.name)
+    try:
+        with source.open() as data:
+            result = extract_part_records(data, source.start, source.end, part.params, source.name)
+            if isinstance(data, RemoteBuffer):
+                result.metrics |= {f"fetch_{name}": n for name, n in asdict(data.file.traffic).items()}
+    except Changed:
+        Store(part.job.store).digest_cache().forget(source.path)  # so that the next run asks what is there now
+        raise
     part.write("documents", result.documents)
     part.write("skipped", result.skipped)
     part.count(
@@ -171,7 +180,7 @@ def extract_part(part: Part) -> None:
 
 
 def extract_part_records(
-    path: Path, start: int, end: int, params: ExtractParams, name: str, *, in_process: bool = False
+    file: Path | Buffer, start: int, end: int, params: ExtractParams, name: str, *, in_process: bool = False
 ) -> PartResult:
     """Documents and skipped responses of the records that start in bytes [start, end) of a WARC file.
 
@@ -195,7 +204,7 @@ def extract_part_records(
     ) as sandbox:
         ask = sandbox.ask if sandbox else lambda message: Answer("ok", work(message))
         extraction = _Extraction(params, name, ask)
-        for record in read_records(path, start, end):
+        for record in read_records(file, start, end):
             extraction.take(record)
         if sandbox:
             extraction.metrics["child_processes"] = sandbox.starts

@@ -19,10 +19,10 @@ import mmap
 import re
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 GZIP_MAGIC = b"\x1f\x8b\x08"
 WARC_MAGIC = b"WARC/"
@@ -36,7 +36,16 @@ MIN_RECORD_BYTES = 64  # the mandatory header fields alone are longer; fewer str
 LOOK_BACK_BYTES = 8 << 20  # how far before a doubtful member one is looked for that encloses it
 
 Damage = Literal["truncated_record", "corrupt_record"]
-Buffer = mmap.mmap | bytes
+
+
+class Buffer(Protocol):
+    """A file's bytes by slice and search: a memory map, bytes, or a remote file of which only some blocks are held."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, place: slice, /) -> bytes: ...
+    def find(self, sub: bytes, start: int = ..., end: int = ..., /) -> int: ...
+
+
 _CONTENT_LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d+)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 
 
@@ -74,13 +83,13 @@ def looks_like_warc(head: bytes) -> bool:
     return head.startswith(WARC_MAGIC)
 
 
-def read_records(path: Path, start: int, end: int) -> Iterator[Record]:
+def read_records(source: Path | Buffer, start: int, end: int) -> Iterator[Record]:
     """The records whose first byte lies in [start, end), in file order, damaged stretches included.
 
     Raises:
         OSError: the file cannot be opened or read.
     """
-    with _mapped(path) as data:
+    with _mapped(source) if isinstance(source, Path) else nullcontext(source) as data:
         compressed = data[: len(WARC_MAGIC)] != WARC_MAGIC
         yield from (_compressed if compressed else _plain)(data, start, min(end, len(data)))
 

@@ -1,5 +1,6 @@
 """A remote file by slice and search: the same as bytes, with few requests and little memory."""
 
+import itertools
 import random
 
 import pytest
@@ -79,4 +80,4 @@ def test_looking_back_does_not_fetch_what_is_held() -> None:
     buffer[500_000:500_010]
     assert buffer[400_000:500_100] == file.data[400_000:500_100]
     covered = sorted(file.ranges)
-    assert all(a[1] <= b[0] for a, b in zip(covered, covered[1:], strict=False))
+    assert all(a[1] <= b[0] for a, b in itertools.pairwise(covered))
