@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from infra.errors import BadInput
 from infra.store import Artifact, Store
 from tasks.dedup.urls import canonical_url
-from tasks.filter import explain as explain_filter
+from tasks.filters.verdicts import explain as explain_filter
 
 DOC_ID = re.compile(r"[0-9a-f]{32}")
 MOST_PAGES = 20  # captures of one URL that are explained

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tasks.filter import FilterParams, apply_rules, resolve_rules
+from tasks.filter import FilterParams, resolve_rules
 from tasks.filters import c4, fineweb, gopher, language, pii
+from tasks.filters.verdicts import apply_rules
 from tasks.measure import MeasureParams, measure_texts
 from tasks.words import WordBatch, batches, split_text
 from tests.tasks.filters import literal

@@ -7,9 +7,11 @@ from infra.errors import BadConfig, BadInput
 from infra.params import Runtime
 from infra.stage import parse_params
 from infra.store import Store
-from tasks import filter as module
 from tasks.documents import open_part
-from tasks.filter import KEPT, REJECTED, FilterParams, apply_rules, explain, filter_documents, resolve_rules
+from tasks.filter import FilterParams, filter_documents, resolve_rules
+from tasks.filters import rules as rules_module
+from tasks.filters import verdicts as module
+from tasks.filters.verdicts import KEPT, REJECTED, apply_rules, explain
 from tasks.measure import MeasureParams, measure, measure_texts
 from tests.tasks.filters.prose import PROSE
 from tests.tasks.raw_documents import raw_documents
@@ -200,7 +202,7 @@ def test_what_was_filtered_can_be_filtered_again(measured):
 def test_the_presets_are_part_of_the_version(measured, monkeypatch):
     params = FilterParams()
     before = filter_documents.key(params, {"documents": measured})
-    monkeypatch.setattr(filter_documents, "fingerprint", lambda: {**module.preset_digests(), "c4": "0" * 64})
+    monkeypatch.setattr(filter_documents, "fingerprint", lambda: {**rules_module.preset_digests(), "c4": "0" * 64})
     assert filter_documents.key(params, {"documents": measured}) != before
 
 

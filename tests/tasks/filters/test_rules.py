@@ -51,7 +51,7 @@ TABLE = pa.table(
 def test_a_rule_fires_where_its_comparison_holds_and_never_on_null(changes, hits):
     one = rule(**changes)
     check_rules([one], TABLE.schema)
-    assert fires(TABLE.column(one.signal), one).nonzero()[0].tolist() == hits
+    assert fires(TABLE, one).nonzero()[0].tolist() == hits
 
 
 def test_the_first_rule_that_fires_decides_and_all_that_fire_are_counted():
