@@ -105,12 +105,11 @@ def _ip_address(host: str) -> str | None:
             return str(ipaddress.ip_address(host))
         except ValueError:
             return None
-    if host[-1].isdigit() or "0x" in host:
-        if _NUMERIC_HOST.fullmatch(host):
-            try:
-                return socket.inet_ntoa(socket.inet_aton(host))
-            except OSError:  # 256.0.0.1
-                return None
+    if (host[-1].isdigit() or "0x" in host) and _NUMERIC_HOST.fullmatch(host):
+        try:
+            return socket.inet_ntoa(socket.inet_aton(host))
+        except OSError:  # 256.0.0.1
+            return None
     return None
 
 
@@ -224,8 +223,8 @@ def url_verdict(
         use_words: False asks the lists only.
 
     Returns:
-        The first that holds: `url_list` (detail "list: entry"), `url_hard_word`, `url_soft_words` (two or more different
-        ones), `url_subword` (detail: the words). None too for what has no host: not for this gate to say.
+        The first that holds: `url_list` (detail "list: entry"), `url_hard_word`, `url_soft_words` (two or more
+        different ones), `url_subword` (detail: the words).
     """
     for one in lists:
         match = one.match(url)

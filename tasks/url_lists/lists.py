@@ -1,9 +1,9 @@
 """Lists of domains and addresses as sorted hashes: compiled once, memory-mapped by every process, asked by bisection.
 
 A key (entries.py) is kept as its 64-bit hash, 8 bytes, beside the number of its list, 1 byte: 4.5 million domains are
-40 MB of file, shared between the processes of a machine and touched page by page. An address that no list names is taken
-for one that is with a probability of (keys asked x entries) / 2^64: 10^-12 an address at 4.5 million entries, that is not
-once in a crawl of a hundred billion pages. An address that is listed is always found.
+40 MB of file, shared between the processes of a machine and touched page by page. An address that is listed is always
+found. One that is not is taken for listed with a probability of (keys asked x entries) / 2^64: about 10^-12 at 4.5
+million entries, once in a crawl of a million million pages.
 
 A key in several lists belongs to the first of them: in the order of `categories`, by name if they were not given.
 
@@ -11,7 +11,7 @@ Files of the artifact:
 
     hashes.u64       XXH64, seed 0, of the keys' UTF-8 bytes; ascending, distinct, little-endian
     list_ids.u8      which list each is of (list_ids.u16 for more than 256 lists)
-    lists.json       names of the lists by number, entries of each, depth of the deepest path, whether any has a query
+    lists.json       names of the lists by number, entries of each, and what lookups must ask (entries.Shape)
 """
 
 import gzip
@@ -34,7 +34,7 @@ import xxhash
 from infra.errors import BadInput
 from infra.store import Artifact
 from tasks.filters.url import ascii_host, split_url
-from tasks.url_lists.entries import BadLine, lookup_keys, parse_line
+from tasks.url_lists.entries import BadLine, Shape, lookup_keys, parse_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,8 +64,7 @@ class UrlLists:
     def __init__(self, meta: Mapping[str, Any], hashes: Sequence[int], ids: Sequence[int]) -> None:
         self.names: tuple[str, ...] = tuple(meta["lists"])
         self.entries: dict[str, int] = dict(meta["entries"])
-        self._depth: int = meta["depth"]
-        self._queries: bool = meta["queries"]
+        self._shape = Shape(**meta["shape"])
         self._hashes = hashes
         self._ids = ids
 
@@ -110,7 +109,7 @@ class UrlLists:
             return None
         hashes = self._hashes
         n = len(hashes)
-        for key in lookup_keys(parts, self._depth, self._queries):
+        for key in lookup_keys(parts, self._shape):
             value = xxhash.xxh64_intdigest(key.encode("utf-8", "surrogatepass"))
             at = bisect_left(hashes, value)
             if at < n and hashes[at] == value:
@@ -189,8 +188,7 @@ class Compiler:
         self._hashes: list[array[int]] = [array("Q") for _ in names]
         self._dropped: Counter[str] = Counter()
         self._lines = 0
-        self._depth = -1
-        self._queries = False
+        self._shape = Shape()
         self._suffixes = public_suffixes()
 
     def add(self, name: str, lines: Iterable[bytes], *, hosts_only: bool = False) -> None:
@@ -205,9 +203,8 @@ class Compiler:
                 dropped[entry.reason] += 1
                 continue
             hashes.append(digest(entry.key.encode("utf-8", "surrogatepass")))
-            if entry.depth > self._depth:
-                self._depth = entry.depth
-            self._queries = self._queries or entry.has_query
+            if entry.depth >= 0 or entry.is_top_label:
+                self._shape = self._shape.with_entry(entry)
         self._lines += n
 
     def add_file(self, name: str, path: Path, *, hosts_only: bool = False) -> None:
@@ -238,10 +235,9 @@ class Compiler:
         dropped["repeated"] = len(every) - len(hashes)
         counts = np.bincount(ids, minlength=len(sizes))
         meta = {
-            "depth": self._depth,
             "entries": {name: int(counts[number]) for name, number in self._numbers.items()},
             "lists": list(self._numbers),
-            "queries": self._queries,
+            "shape": self._shape._asdict(),
         }
         return CompiledLists(hashes, ids, meta, self._lines, dropped)
 

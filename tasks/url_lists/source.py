@@ -6,8 +6,8 @@ from pathlib import Path
 
 from infra.errors import BadInput
 from infra.stage import Source
+from infra.stage.source import local_file
 from infra.store.digests import DigestCache
-from infra.store.manifest import InputFile
 
 LIST_FILES = ("domains", "urls", "domains.gz", "urls.gz")
 FLAT_SUFFIXES = (".txt", ".txt.gz")
@@ -21,9 +21,9 @@ def open_url_lists(
 ) -> Source:
     """The list files in folders, digested; each is named by its category and its file.
 
-    A folder is searched for `<category>/domains` and `<category>/urls` (or `.gz`), as UT1 packs them, at any depth, and for
-    `<category>.txt` (or `.txt.gz`) in itself. Other files (expressions, usage notes) and linked folders (UT1's second
-    names of a category) are passed over.
+    A folder is searched for `<category>/domains` and `<category>/urls` (or `.gz`), as UT1 packs them, at any depth, and
+    for `<category>.txt` (or `.txt.gz`) in itself. Other files (expressions, usage notes) and linked folders (UT1's
+    second names of a category) are passed over.
 
     Args:
         where: a folder, a `.txt` file, or several of these.
@@ -38,14 +38,13 @@ def open_url_lists(
     missing = [category for category in categories if category not in there]
     if missing:
         raise BadInput(f"URL lists: no category {missing[0]!r}; there are {', '.join(there)}")
-    entries = {
-        (name, sha): InputFile(name=name, sha256=sha, bytes=path.stat().st_size, path=str(path.absolute()))
+    entries = [
+        local_file(path, digests).model_copy(update={"name": name})
         for name, path in named
         if not categories or category_of(name) in categories
-        for sha in [digests.sha256(path)]
-    }
+    ]
     digests.save()
-    return Source(tuple(entries[pair] for pair in sorted(entries)))
+    return Source.of_inputs(entries)
 
 
 def category_of(name: str) -> str:

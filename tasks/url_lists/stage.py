@@ -16,8 +16,8 @@ class UrlListsParams(Params):
 
     categories: tuple[str, ...] = Field(
         (),
-        description="Lists to take; what several name belongs to the first. Empty: all, by name. Collections such as UT1"
-        " also hold lists of what is wanted (press, child, sports): name those that are to be thrown away.",
+        description="Lists to take; what several name belongs to the first. Empty: all, by name. Collections such as"
+        " UT1 also hold lists of what is wanted (press, child, sports): name those that are to be thrown away.",
     )
 
 
