@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import machine_verbs, model_verbs, page_verbs, run_verbs, store_verbs
+from flows.cli import machine_verbs, model_verbs, page_verbs, plan_verb, run_verbs, store_verbs
 from infra.errors import SluiceError
 from infra.settings import quiet_environment
 
@@ -31,6 +31,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "gc": store_verbs.gc,
     "explain": page_verbs.explain,
     "trace": page_verbs.trace,
+    "plan": plan_verb.plan_verb,
     "chat": model_verbs.chat,
     "export": model_verbs.export,
     "serve": machine_verbs.serve,

@@ -84,7 +84,7 @@ def copies_of(files: Sequence[Path], copies: int, folder: Path) -> Path:
 def run_ours(crawl: Path, out: Path, workers: int, sets: Sequence[str]) -> Outcome:
     """`sluice run curate` into a store of its own."""
     settings = [f"crawl.paths={crawl}", f"runtime.cores={workers}", *sets]
-    command = [sys.executable, "-m", "flows.cli.main", "--store", str(out), "run", "curate", "--profile", "laptop"]
+    command = [sys.executable, "-m", "flows.cli", "run", "curate", "--profile", "laptop", "--store", str(out)]
     command += ["--until", "filter", *(word for setting in settings for word in ("--set", setting))]
     cost = _checked(command, out.with_suffix(".log"))
     store = Store(out)
@@ -126,18 +126,17 @@ def _print(results: dict[str, tuple[Outcome, Outcome]], copies: int) -> None:
     ours = next(one for one, _ in results.values() if one.pages)
     responses, pages = ours.responses, ours.pages
     print(f"{responses} responses, {pages} pages a copy; marginal cost of {copies - 1} further copies\n")
-    print(
-        f"{'':<18}{'1 copy':>10}{f'{copies} copies':>11}{'start':>9}{'marginal':>11}{'a core':>11}{'wall':>9}{'left':>7}\n"
-        f"{'':<18}{'CPU s':>10}{'CPU s':>11}{'CPU s':>9}{'ms/page':>11}{'pages/s':>11}{'s':>9}{'docs':>7}"
-    )
+    many = f"{copies} copies"
+    print(f"{'':<18}{'1 copy':>10}{many:>11}{'start':>9}{'marginal':>11}{'a core':>11}{'wall':>9}{'left':>7}")
+    print(f"{'':<18}{'CPU s':>10}{'CPU s':>11}{'CPU s':>9}{'ms/page':>11}{'pages/s':>11}{'s':>9}{'docs':>7}")
     marginal = {}
-    for name, (one, many) in results.items():
-        each = (many.cost.cpu_seconds - one.cost.cpu_seconds) / (copies - 1)
+    for name, (one, several) in results.items():
+        each = (several.cost.cpu_seconds - one.cost.cpu_seconds) / (copies - 1)
         marginal[name] = each / pages
         print(
-            f"{name:<18}{one.cost.cpu_seconds:>10.1f}{many.cost.cpu_seconds:>11.1f}"
+            f"{name:<18}{one.cost.cpu_seconds:>10.1f}{several.cost.cpu_seconds:>11.1f}"
             f"{one.cost.cpu_seconds - each:>9.1f}{1000 * each / pages:>11.2f}{pages / each:>11.1f}"
-            f"{many.cost.wall_seconds:>9.1f}{len(one.documents):>7}"
+            f"{several.cost.wall_seconds:>9.1f}{len(one.documents):>7}"
         )
     peer = marginal.get("datatrove")
     for name in marginal:

@@ -1,0 +1,118 @@
+"""The verb `plan`: what a training run will take."""
+
+from typing import Annotated, Any
+
+import typer
+
+from flows.cli.output import human_bytes, print_json, print_table
+from flows.cli.state import JsonOption
+from infra.errors import BadConfig
+from infra.stage import parse_params
+from tasks.plan.plan import Plan, PlanParams, plan
+from tasks.plan.published import PUBLISHED
+from tasks.report.funnel import counted
+
+
+def plan_verb(
+    params: Annotated[float | None, typer.Option(help="Parameters, as 70e9.")] = None,
+    tokens: Annotated[float | None, typer.Option(help="Training tokens, as 1.4e12; default: params x ratio.")] = None,
+    ratio: Annotated[float | None, typer.Option(help="Tokens a parameter (20: Chinchilla).")] = None,
+    gpu: Annotated[str | None, typer.Option(help="Accelerator: h100, a100, h200, b200, mi300x …")] = None,
+    gpus: Annotated[int | None, typer.Option(help="How many.")] = None,
+    mfu: Annotated[float | None, typer.Option(help="Model FLOPs utilisation, 0 to 1.")] = None,
+    achieved: Annotated[float | None, typer.Option(help="FLOP/s that one GPU achieves, instead of --mfu.")] = None,
+    layers: Annotated[int | None, typer.Option(help="Layers; default: usual for the size.")] = None,
+    hidden: Annotated[int | None, typer.Option(help="Hidden size; default: usual for the size.")] = None,
+    vocab: Annotated[int | None, typer.Option(help="Vocabulary.")] = None,
+    seq_len: Annotated[int | None, typer.Option(help="Tokens of a sequence.")] = None,
+    micro_batch: Annotated[int | None, typer.Option(help="Sequences a forward pass on one GPU.")] = None,
+    checkpointing: Annotated[bool | None, typer.Option(help="Recompute activations in the backward pass.")] = None,
+    price: Annotated[float | None, typer.Option(help="US dollars a GPU hour.")] = None,
+    people: Annotated[float | None, typer.Option(help="People at work while it runs.")] = None,
+    carbon: Annotated[float | None, typer.Option(help="kg CO2e a kWh.")] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Show published runs beside their arithmetic.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Plan a training run: FLOPs, GPU hours, memory by ZeRO stage, storage, cost, energy, carbon."""
+    if published:
+        _print_published(as_json)
+        return
+    if params is None:
+        raise BadConfig("say how large the model is, as in --params 70e9, or ask for --published runs")
+    given = {name: value for name, value in locals().items() if name in PlanParams.model_fields and value is not None}
+    made = plan(parse_params(PlanParams, given, "plan"))  # type: ignore[arg-type]  # it is what parse_params returns
+    if as_json:
+        print_json(made.as_dict())
+        return
+    _print(made)
+
+
+def _print(made: Plan) -> None:
+    def line(name: str, value: str) -> None:
+        typer.echo(f"{name:<22}{value}")
+
+    line("model", f"{_si(made.params)} parameters, {made.layers} layers, width {made.hidden:,}")
+    line("data", f"{_si(made.tokens)} tokens ({made.tokens / made.params:.1f} a parameter)")
+    line("training FLOP", f"{made.flops:.3g} (6ND); {made.exact_flops:.3g} with attention")
+    line("GPU hours", f"{made.gpu_hours:,.0f} on {made.gpu} at {made.flops_per_gpu / 1e12:,.0f} TFLOP/s each")
+    line("time", f"{_time(made.days)} on {counted(made.gpus, 'GPU')}")
+    line(
+        "checkpoint", f"{human_bytes(round(made.checkpoint))}; kept ones {human_bytes(round(made.checkpoint_storage))}"
+    )
+    line(
+        "inference",
+        f"{human_bytes(round(made.inference_weights))} of weights,"
+        f" {human_bytes(round(made.inference_cache))} of cache a sequence",
+    )
+    people = f" + ${made.people_cost:,.0f} for people" if made.people_cost else ""
+    line("cost", f"${made.gpu_cost:,.0f} for GPUs{people}")
+    line("energy", f"{made.kwh:,.0f} kWh, {made.tonnes_co2e:,.1f} t CO2e")
+    typer.echo(f"\nmemory a GPU, of {human_bytes(round(made.gpu_bytes))}:")
+    rows: list[list[Any]] = [
+        [
+            f"ZeRO {one.stage}",
+            *(human_bytes(round(b)) for b in (one.weights, one.gradients, one.optimizer, one.activations, one.logits)),
+            human_bytes(round(one.total)),
+            "fits" if one.total <= made.gpu_bytes else "too much",
+        ]
+        for one in made.training
+    ]
+    print_table(rows, ["", "weights", "gradients", "optimizer", "activations", "logits", "total", ""])
+    for warning in made.warnings:
+        typer.echo(f"\nwarning: {warning}")
+
+
+def _print_published(as_json: bool) -> None:
+    if as_json:
+        print_json([{**vars(run), "planned_flops": run.planned_flops, "achieved": run.achieved} for run in PUBLISHED])
+        return
+    rows = [
+        [
+            run.name,
+            _si(run.params),
+            _si(run.tokens),
+            f"{run.planned_flops:.2e}",
+            f"{run.flops:.2e}" if run.flops else "",
+            f"{run.gpu_hours:,.0f}" if run.gpu_hours else "",
+            f"{run.achieved / 1e12:.0f}" if run.achieved else "",
+            run.device,
+            run.source,
+        ]
+        for run in PUBLISHED
+    ]
+    header = ["run", "params", "tokens", "6ND", "published", "GPU hours", "TFLOP/s", "on", "source"]
+    print_table(rows, header)
+
+
+def _si(value: float) -> str:
+    """70e9 -> 70B, 1.4e12 -> 1.4T."""
+    for limit, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:.4g}{unit}"
+    return f"{value:.4g}"
+
+
+def _time(days: float) -> str:
+    return f"{days:,.1f} days" if days >= 2 else f"{days * 24:,.1f} hours"

@@ -1,0 +1,175 @@
+"""The plan of one training run: what it computes, how long, on how much memory, for how much money and carbon.
+
+    plan(PlanParams(params=70e9, tokens=1.4e12, gpu="h100", gpus=1024))
+
+Every figure follows from the parameters by a formula that its module cites; nothing is looked up.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from infra.errors import BadConfig
+from infra.params import Params
+from tasks.plan import compute, memory
+from tasks.plan.hardware import Accelerator, accelerator
+from tasks.plan.memory import TrainingMemory
+
+WATT_HOURS = 1000.0  # in a kilowatt-hour
+YEAR_DAYS = 365.25
+# Training above it had to be reported in the United States (Executive Order 14110, 2023, section 4.2(b); revoked 2025).
+REPORTING_FLOPS = 1e26
+# Above it the European Union presumes systemic risk (Regulation (EU) 2024/1689, article 51(2)).
+SYSTEMIC_RISK_FLOPS = 1e25
+
+
+class PlanParams(Params):
+    """What is to be trained, on what."""
+
+    params: float = Field(gt=0, description="Parameters of the model (active ones, for a mixture of experts).")
+    tokens: float | None = Field(None, gt=0, description="Training tokens; empty: params times ratio.")
+    ratio: float = Field(
+        compute.CHINCHILLA_RATIO, gt=0, description="Tokens a parameter when `tokens` is empty (20: Chinchilla)."
+    )
+    gpu: str = Field("h100", description="Accelerator, by name.")
+    gpus: int = Field(8, ge=1, description="How many of them.")
+    mfu: float = Field(0.40, gt=0, le=1, description="Model FLOPs utilisation, the share of the peak that is achieved.")
+    achieved: float | None = Field(None, gt=0, description="FLOP/s a GPU achieves; given, it stands for peak x mfu.")
+    layers: int | None = Field(None, ge=1, description="Layers; empty: the usual number for so many parameters.")
+    hidden: int | None = Field(None, ge=1, description="Width of the residual stream; empty: the usual one.")
+    kv_width: int | None = Field(None, ge=1, description="Key-value heads x head size; empty: the hidden size.")
+    vocab: int = Field(128_256, ge=1, description="Vocabulary (Llama 3: 128,256).")
+    seq_len: int = Field(8192, ge=1, description="Tokens of a training sequence.")
+    micro_batch: int = Field(1, ge=1, description="Sequences in one forward pass on one GPU.")
+    checkpointing: bool = Field(False, description="Recompute activations in the backward pass.")
+    checkpoints: int = Field(10, ge=0, description="Checkpoints that are kept.")
+    price: float | None = Field(None, ge=0, description="US dollars a GPU hour; empty: the accelerator's.")
+    people: float = Field(0.0, ge=0, description="People at work for as long as the run takes.")
+    salary: float = Field(250_000.0, ge=0, description="What one of them costs a year, in US dollars.")
+    pue: float = Field(1.2, ge=1, description="Power usage effectiveness: power of the site over that of its machines.")
+    host_share: float = Field(0.35, ge=0, description="Power of host, network and storage over that of the GPUs.")
+    carbon: float = Field(0.40, ge=0, description="kg CO2e a kWh of the grid (world 2024: about 0.45, US 0.37).")
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> "PlanParams":
+        if (self.layers is None) != (self.hidden is None):
+            raise ValueError("give both --layers and --hidden, or neither")
+        return self
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All figures, in base units unless the name says otherwise."""
+
+    params: float
+    tokens: float
+    flops: float
+    exact_flops: float
+    """With attention and the output head, for the shape given or usual."""
+    layers: int
+    hidden: int
+    gpu: str
+    gpus: int
+    flops_per_gpu: float
+    """Achieved FLOP/s of one GPU."""
+    gpu_hours: float
+    days: float
+    gpu_bytes: float
+    training: tuple[TrainingMemory, ...]
+    inference_weights: float
+    inference_cache: float
+    checkpoint: float
+    checkpoint_storage: float
+    gpu_cost: float
+    people_cost: float
+    kwh: float
+    tonnes_co2e: float
+    warnings: tuple[str, ...] = field(default=())
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        values = asdict(self)
+        values["training"] = [{**asdict(one), "total": one.total} for one in self.training]
+        return values
+
+
+def plan(asked: PlanParams) -> Plan:
+    """Compute all figures.
+
+    Raises:
+        BadConfig: the accelerator is unknown.
+    """
+    device = accelerator(asked.gpu)
+    tokens = asked.tokens if asked.tokens is not None else asked.params * asked.ratio
+    usual_layers, usual_hidden = compute.usual_shape(asked.params)
+    layers, hidden = asked.layers or usual_layers, asked.hidden or usual_hidden
+    flops = compute.training_flops(asked.params, tokens)
+    attention = 12.0 * layers * hidden * asked.seq_len * tokens  # PaLM, appendix B, with H Q = hidden
+    achieved = asked.achieved or device.peak * asked.mfu
+    if achieved > device.peak:
+        raise BadConfig(f"--achieved {achieved:.3g} FLOP/s is more than the peak of {device.name}, {device.peak:.3g}")
+    seconds = compute.device_seconds(flops, achieved)
+    gpu_hours, days = seconds / compute.HOUR, seconds / asked.gpus / compute.DAY
+    training = tuple(
+        memory.training_memory(
+            asked.params,
+            stage,
+            asked.gpus,
+            layers=layers,
+            hidden=hidden,
+            vocab=asked.vocab,
+            seq_len=asked.seq_len,
+            micro_batch=asked.micro_batch,
+            checkpointing=asked.checkpointing,
+        )
+        for stage in memory.ZERO_STAGES
+    )
+    weights, cache = memory.inference_bytes(
+        asked.params, layers=layers, kv_width=asked.kv_width or hidden, seq_len=asked.seq_len, batch=1
+    )
+    kwh = gpu_hours * device.power * (1 + asked.host_share) * asked.pue / WATT_HOURS
+    return Plan(
+        params=asked.params,
+        tokens=tokens,
+        flops=flops,
+        exact_flops=flops + attention,
+        layers=layers,
+        hidden=hidden,
+        gpu=device.name,
+        gpus=asked.gpus,
+        flops_per_gpu=achieved,
+        gpu_hours=gpu_hours,
+        days=days,
+        gpu_bytes=device.memory,
+        training=training,
+        inference_weights=weights,
+        inference_cache=cache,
+        checkpoint=memory.checkpoint_bytes(asked.params),
+        checkpoint_storage=memory.checkpoint_bytes(asked.params) * asked.checkpoints,
+        gpu_cost=gpu_hours * (device.price if asked.price is None else asked.price),
+        people_cost=asked.people * asked.salary * days / YEAR_DAYS,
+        kwh=kwh,
+        tonnes_co2e=kwh * asked.carbon / 1000,
+        warnings=tuple(_warnings(flops, training, device)),
+    )
+
+
+def _warnings(flops: float, training: tuple[TrainingMemory, ...], device: Accelerator) -> list[str]:
+    found = []
+    if flops >= REPORTING_FLOPS:
+        found.append(
+            f"{flops:.2g} FLOP is at or above 1e26: runs of this size were reportable in the United States"
+            " (Executive Order 14110, since revoked) and are regulated elsewhere; ask before you start"
+        )
+    elif flops >= SYSTEMIC_RISK_FLOPS:
+        found.append(
+            f"{flops:.2g} FLOP is above 1e25: the EU presumes systemic risk (Regulation 2024/1689, article 51)"
+        )
+    if all(one.total > device.memory for one in training):
+        least = min(one.total for one in training)
+        found.append(
+            f"no ZeRO stage fits {device.name} ({device.memory / 1e9:.0f} GB): the least is {least / 1e9:.0f} GB a GPU;"
+            " take more GPUs, a smaller micro-batch, or --checkpointing"
+        )
+    return found
