@@ -57,6 +57,8 @@ class Asked:
     stop: int | None
     headers: dict[str, str]
     answered: int
+    client: int
+    """The client's port: one a connection."""
 
 
 class FailingServer:
@@ -206,7 +208,7 @@ def _handler(world: FailingServer) -> type[BaseHTTPRequestHandler]:
 
         def _note(self, status: int) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
-            world.note(Asked(self.path_asked, *self.wanted, headers, status))
+            world.note(Asked(self.path_asked, *self.wanted, headers, status, self.client_address[1]))
             self.wanted = None, None
 
         def _list(self, bucket: str, prefix: str, token: list[str] | None) -> None:

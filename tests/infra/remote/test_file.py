@@ -41,6 +41,12 @@ def test_only_the_range_is_fetched_and_the_file_must_be_the_same(server: Failing
     assert (file.traffic.requests, file.traffic.retries, file.traffic.bytes) == (2, 0, 699_505)
 
 
+def test_one_connection_serves_many_reads(file: RemoteFile, server: FailingServer) -> None:
+    for start in range(0, 900_000, 100_000):
+        file.read(start, start + 100_000)
+    assert len({asked.client for asked in server.log[-9:]}) == 1
+
+
 FAULTS = {
     "503": Fault(status=503),
     "503 with Retry-After": Fault(status=503, retry_after="0"),
