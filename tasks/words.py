@@ -1,14 +1,24 @@
 """Words, lines and paragraphs: the one tokenisation that every signal of a document is counted on.
 
-The definitions, which matter more than any threshold built on them:
+The definitions, which matter more than any threshold built on them. A *word* is selectable (`WordDefinition`):
 
-- a *word* is a run of characters between Unicode white space (`str.split()`), punctuation attached, as in Gopher
-  (Rae et al. 2021, arXiv:2112.11446, A.1.1) and dolma. Tokenisers that make punctuation a word of its own fail most
-  technical prose on Gopher's rules;
-- a *line* is what stands between line feeds (and no other separator), stripped, blank lines left out;
-- a *paragraph* is a run of lines with no blank line between them;
-- the *characters* of any of these are the code points of its words: white space counts nowhere, so every fraction of
-  characters lies in [0, 1] and does not change with indentation.
+- ``whitespace`` (default): a run of characters between Unicode white space (`str.split()`), punctuation attached, as in
+  Gopher (Rae et al. 2021, arXiv:2112.11446, A.1.1) and dolma;
+- ``punctuation``: words and punctuation marks, each a word of its own, as FineWeb's code counts them (datatrove with
+  spaCy's blank English). Letters and digits stay together over an apostrophe or full stop between them (don't, 3.14,
+  file.txt, not end.Start), digits over a comma, colon or slash (1,000, 10:30); addresses stay whole, runs of dots too;
+  every other mark stands alone. spaCy splits contractions as well (do n't), which no rule notices;
+- ``unicode``: what the default word boundaries of Unicode Standard Annex 29 leave between them, if it holds a letter or
+  digit: no punctuation, and each ideograph a word. Closest to DCLM. For text without spaces between its words.
+
+Which one makes a difference: thresholds of one suit no other. Punctuation marks count as words without a letter, so
+that technical prose falls under Gopher's share of alphabetic words sooner. All of them cut words out of what stands
+between white space, never across it.
+
+- a *line* is what stands between line feeds (a carriage return before one belongs to it). Empty lines are none.
+  `SplitText.lines` leaves out lines of white space only, and strips the others; `raw_lines` are the same lines as
+  written, `blank_lines` the ones left out, for the rules that look at them;
+- a *paragraph* is a run of lines with no empty line between them; a line of blanks does not end one.
 
 Documents are split once, each by itself, and then counted together: words become integers over a whole batch of
 documents, so that numpy does the counting (`WordBatch`). No count of a document depends on its neighbours in a batch.
@@ -16,26 +26,54 @@ documents, so that numpy does the counting (`WordBatch`). No count of a document
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import regex
 
 IntArray = npt.NDArray[np.int64]
+WordDefinition = Literal["whitespace", "punctuation", "unicode"]
 
 # A batch is closed before it would exceed these. They bound memory (about 60 bytes a word) and keep the products
 # documents x vocabulary x vocabulary that key n-grams below 2^63: 2^12 x 2^17 x 2^17 = 2^46.
 MAX_BATCH_WORDS = 1 << 17
 MAX_BATCH_DOCUMENTS = 1 << 12
 
+# Runs of characters whose words are remembered, since most of a text is said again and again; the longest of them.
+CACHED_CHUNKS = 1 << 16
+CACHED_CHARS = 64
+
+_ADDRESS = regex.compile(r"[A-Za-z]++://\S++|www\.\S++")
+_AROUND_ADDRESS = ".,;:!?'\"’”»)]}>…"  # cut off behind an address
+# Each alternative is entered only where it must match and gives nothing back, so that a megabyte of marks costs no more
+# than its length. The look-behind keeps "end.Start" apart, where a space is missing.
+# `regex`, not `re`: there a letter's marks belong to the word.
+_WORD_OR_MARK = regex.compile(
+    r"\w++(?:(?:['’]|(?<![a-z])\.|\.(?![A-Z])|(?<=\d)[,:/](?=\d))\w++)*+|\.\.++|[^\w\s]"
+)
+_UNICODE_BOUNDARY = regex.compile(r"\b", flags=regex.WORD | regex.V1)
+
 
 @dataclass(frozen=True)
 class SplitText:
-    """One document's lines and words. `paragraphs[i]` is the index of the paragraph that line i belongs to."""
+    """One document's lines and words.
+
+    Attributes:
+        text: the document.
+        lines: the lines with anything but white space on them, stripped.
+        raw_lines: the same lines as written.
+        blank_lines: the lines of white space only, as written.
+        line_words: words of each of `lines`; of a line of marks there may be none (`unicode`).
+        paragraphs: the index of the paragraph that each of `lines` belongs to, from 0 and without gaps.
+    """
 
     text: str
     lines: list[str]
+    raw_lines: list[str]
+    blank_lines: list[str]
     line_words: list[list[str]]
     paragraphs: list[int]
 
@@ -44,23 +82,69 @@ class SplitText:
         return sum(map(len, self.line_words))
 
 
-def split_text(text: str) -> SplitText:
-    """Split a document into stripped non-blank lines, each line into words, and number its paragraphs from 0."""
-    lines: list[str] = []
+def split_text(text: str, words: WordDefinition = "whitespace") -> SplitText:
+    """Split a document into lines and paragraphs, and each line into words."""
+    raw_lines: list[str] = []
+    blank_lines: list[str] = []
     paragraphs: list[int] = []
     paragraph = 0
-    after_blank = False
-    for raw in text.split("\n"):
-        line = raw.strip()
-        if not line:
-            after_blank = True
-            continue
-        if after_blank and lines:
-            paragraph += 1
-        after_blank = False
-        lines.append(line)
-        paragraphs.append(paragraph)
-    return SplitText(text, lines, [line.split() for line in lines], paragraphs)
+    after_empty = False
+    for raw in (text.replace("\r\n", "\n") if "\r" in text else text).split("\n"):
+        if not raw:
+            after_empty = True
+        elif raw.isspace():
+            blank_lines.append(raw)
+        else:
+            paragraph += after_empty and bool(raw_lines)
+            after_empty = False
+            raw_lines.append(raw)
+            paragraphs.append(paragraph)
+    lines = [raw.strip() for raw in raw_lines]
+    return SplitText(text, lines, raw_lines, blank_lines, _split_lines(lines, words), paragraphs)
+
+
+def split_words(text: str, words: WordDefinition = "whitespace") -> list[str]:
+    """The words of a text, in order, by one of the definitions."""
+    if words == "whitespace":
+        return text.split()
+    cut = _CUT[words]
+    chunks = text.split()
+    if len(text) > CACHED_CHARS and max(map(len, chunks), default=0) > CACHED_CHARS:
+        return list(chain.from_iterable(cut.__wrapped__(c) if len(c) > CACHED_CHARS else cut(c) for c in chunks))
+    return list(chain.from_iterable(map(cut, chunks)))
+
+
+def _split_lines(lines: Sequence[str], words: WordDefinition) -> list[list[str]]:
+    if words == "whitespace":
+        return [line.split() for line in lines]
+    return [split_words(line, words) for line in lines]
+
+
+@lru_cache(CACHED_CHUNKS)
+def _words_and_marks(chunk: str) -> tuple[str, ...]:
+    if chunk.isalpha():
+        return (chunk,)
+    if "://" in chunk or "www." in chunk:
+        address = _ADDRESS.search(chunk)
+        if address is not None:
+            whole = address.group().rstrip(_AROUND_ADDRESS)
+            before, after = chunk[: address.start()], chunk[address.start() + len(whole) :]
+            return (*_WORD_OR_MARK.findall(before), whole, *_WORD_OR_MARK.findall(after))
+    return tuple(_WORD_OR_MARK.findall(chunk))
+
+
+@lru_cache(CACHED_CHUNKS)
+def _unicode_words(chunk: str) -> tuple[str, ...]:
+    if chunk.isascii() and chunk.isalpha():
+        return (chunk,)
+    return tuple(piece for piece in _UNICODE_BOUNDARY.split(chunk) if any(map(str.isalnum, piece)))
+
+
+# How the characters between two white spaces are made into words.
+_CUT = {
+    "punctuation": _words_and_marks,
+    "unicode": _unicode_words,
+}
 
 
 class _Vocabulary(dict[str, int]):
