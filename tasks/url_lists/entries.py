@@ -31,6 +31,7 @@ _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _PLAIN_DOMAIN = re.compile(rf"(?!www\.)(?:{_LABEL}\.)+[a-z][a-z0-9-]*".encode())
 _REMARK = re.compile(r"\s+#.*")
 _SEGMENT_SAFE = "!$&'()*+,;=:@"  # RFC 3986, 3.3
+_SETTLED = re.compile(r"[a-z0-9._~!$&'()*+,;=:@-]*")  # a segment that encoding leaves as it is
 
 
 class Entry(NamedTuple):
@@ -147,10 +148,13 @@ def front_host(parts: UrlParts) -> str:
 def path_segments(path: str) -> list[str]:
     """The segments of a path in lower case, none empty, dots resolved, percent-encoded only where needed."""
     segments: list[str] = []
-    for segment in path.split("/"):
+    for written in path.split("/"):
+        segment = written.lower() if written.isascii() else written
         if segment == "..":
             del segments[-1:]
         elif segment not in ("", "."):
-            decoded = unquote_to_bytes(segment.encode("utf-8", "surrogatepass").lower())
-            segments.append(quote(decoded.lower(), safe=_SEGMENT_SAFE).lower())
+            if not _SETTLED.fullmatch(segment):
+                decoded = unquote_to_bytes(segment.encode("utf-8", "surrogatepass"))
+                segment = quote(decoded.lower(), safe=_SEGMENT_SAFE).lower()
+            segments.append(segment)
     return segments
