@@ -22,9 +22,9 @@ def head_of(path: Path) -> bytes:
 
 def looks_right(head: bytes) -> bool:
     """Whether a file that begins with these bytes can be one of a crawl."""
-    from tasks.extract.warc import looks_like_warc
+    from tasks.extract.records import format_of
 
-    return looks_like_warc(head)
+    return format_of(head) is not None
 
 
 def check_head(where: str, head: bytes) -> None:
@@ -36,4 +36,4 @@ def check_head(where: str, head: bytes) -> None:
     if not head:
         raise BadInput(f"{where}: the file is empty; remove it or fetch it again")
     if not looks_right(head):
-        raise BadInput(f"{where}: not a WARC file (it does not begin with a WARC record); remove it from the crawl")
+        raise BadInput(f"{where}: not a WARC or ARC file (it does not begin with a record); remove it from the crawl")

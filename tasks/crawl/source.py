@@ -70,10 +70,12 @@ def check_places(params: CrawlParams) -> None:
     Raises:
         BadInput: nothing is there, or nothing of it is a file of a crawl.
     """
-    for place in params.places:
-        for file in locations(place, params, ask_servers=False):
-            if isinstance(file, Path):
-                check_head(str(file), head_of(file))
+    found = [file for place in params.places for file in locations(place, params, ask_servers=False)]
+    if params.id is not None and not params.base_is_remote:
+        found += crawl_locations(params)
+    for file in found:
+        if isinstance(file, Path):
+            check_head(str(file), head_of(file))
 
 
 def _source(files: Sequence[Location], digests: DigestCache, params: CrawlParams) -> Source:

@@ -2,12 +2,16 @@
 
 import gzip
 import random
+import socket
+import ssl
 from dataclasses import replace
 
 import pytest
+from urllib3.exceptions import MaxRetryError, SSLError
 
 from infra.errors import BadInput
-from infra.remote import Changed, RemoteFile, Unreachable, probe, read_whole
+from infra.remote import Changed, RemoteFile, Unreachable, http, probe, read_whole
+from infra.remote.access import Transient
 from tests.failing_server import HASTE, FailingServer, Fault
 
 DATA = random.Random(5).randbytes(900_001)
@@ -189,6 +193,42 @@ def test_an_empty_file_and_a_host_that_is_not_there(server: FailingServer) -> No
     server.__exit__()
     with pytest.raises(Unreachable, match=r"no connection; 5 attempts"):
         probe(server.url + PATH, 10, HASTE)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "message"),
+    [
+        (socket.EAI_NONAME, BadInput, "no host has this name"),
+        (socket.EAI_AGAIN, Unreachable, "could not be resolved; 5 attempts"),
+    ],
+)
+def test_a_misspelt_host_is_said_at_once(
+    monkeypatch: pytest.MonkeyPatch, code: int, kind: type[Exception], message: str
+) -> None:
+    def resolve(*_: object, **__: object) -> None:
+        raise socket.gaierror(code, "resolver")
+
+    monkeypatch.setattr("socket.getaddrinfo", resolve)
+    with pytest.raises(kind, match=message):
+        probe("http://data.comoncrawl.example/x", 10, HASTE)
+
+
+def test_an_untrusted_certificate_is_said_at_once() -> None:
+    cause = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    cause.verify_message = "self-signed certificate"
+    error = http._failure("https://example.org/x", MaxRetryError(None, "/x", SSLError(cause)))  # type: ignore[arg-type]
+    assert isinstance(error, BadInput) and "not trusted (self-signed certificate)" in str(error)
+    error = http._failure("https://example.org/x", SSLError("bad record mac"))
+    assert isinstance(error, Transient)
+
+
+def test_the_environments_proxy_is_used(server: FailingServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", server.url)
+    monkeypatch.setenv("no_proxy", "")
+    assert probe("http://crawl.example" + PATH, 10, HASTE)[1] == DATA[:10]
+    assert server.log[-1].headers["host"] == "crawl.example"
+    assert probe(server.url + PATH, 10, HASTE)[1] == DATA[:10]  # this machine itself is asked directly
+    assert server.log[-1].headers["host"].startswith("127.0.0.1")
 
 
 def test_unusable_addresses() -> None:

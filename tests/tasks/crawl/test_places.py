@@ -194,6 +194,8 @@ def test_a_bucket_is_searched_below_a_prefix(server: FailingServer, monkeypatch:
 def test_places_are_checked_without_asking_servers(crawl: Path, tmp_path: Path) -> None:
     check_places(CrawlParams(paths=(str(crawl), "https://no.example/x.warc.gz", "https://no.example/list.txt")))
     check_places(CrawlParams(id=ID))
+    with pytest.raises(BadInput, match=r"warc\.paths\.gz: cannot be read \(No such file"):
+        check_places(CrawlParams(id=ID, base_url=str(tmp_path)))
     (crawl / "x.warc.gz").write_text("not one")
     with pytest.raises(BadInput, match=r"x\.warc\.gz: not a WARC file"):
         check_places(CrawlParams(paths=(str(crawl), "https://no.example/x.warc.gz")))
