@@ -1,0 +1,156 @@
+"""Approach 2 of Chinchilla (Hoffmann et al. 2022, arXiv:2203.15556, section 3.2): at equal compute, which size is best?
+
+At each budget C the final losses of several sizes N lie near a parabola in log N; its vertex is the best size N*(C).
+Through the vertices goes a power law N* = k C^a, a straight line in logarithms. A vertex outside the sizes that were
+run is an extrapolation, and a parabola that opens downward has no best size: both are said and left out of the line.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from infra.errors import BadInput
+
+FloatArray = npt.NDArray[np.float64]
+MIN_SIZES = 3  # a parabola has three constants
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished training run. `params` and `tokens` are numbers, `flops` is what it took, `loss` nats a token."""
+
+    params: float
+    tokens: float
+    flops: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class Parabola:
+    """loss = c0 + c1 x + c2 x^2 with x = ln(params) - `centre`, fitted at one budget.
+
+    Attributes:
+        low, high: the smallest and largest size that was run.
+        problem: why its vertex is not to be used; empty when it is.
+    """
+
+    flops: float
+    centre: float
+    coefficients: tuple[float, float, float]
+    low: float
+    high: float
+    problem: str = ""
+
+    def loss(self, params: float | FloatArray) -> float | FloatArray:
+        """The fitted loss of a size."""
+        x = np.log(params) - self.centre
+        c0, c1, c2 = self.coefficients
+        return c0 + c1 * x + c2 * x * x
+
+    @property
+    def best_params(self) -> float:
+        """The size at the vertex."""
+        _, c1, c2 = self.coefficients
+        return float(np.exp(self.centre - c1 / (2 * c2)))
+
+    @property
+    def best_loss(self) -> float:
+        """The loss at the vertex."""
+        return float(self.loss(self.best_params))
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """y = exp(`log_k`) x^`exponent`, by least squares in logarithms."""
+
+    log_k: float
+    exponent: float
+
+    def __call__(self, x: float | FloatArray) -> float | FloatArray:
+        return np.exp(self.log_k + self.exponent * np.log(x))
+
+
+def fit_parabola(runs: Sequence[Run]) -> Parabola:
+    """Fit the losses of runs of one budget.
+
+    Raises:
+        BadInput: fewer than three different sizes.
+    """
+    sizes = np.array([run.params for run in runs])
+    if len(set(sizes.tolist())) < MIN_SIZES:
+        raise BadInput(
+            f"a parabola needs runs of at least {MIN_SIZES} sizes at one budget, not {len(set(sizes.tolist()))}"
+        )
+    flops = float(np.mean([run.flops for run in runs]))
+    centre = float(np.mean(np.log(sizes)))
+    c2, c1, c0 = np.polyfit(np.log(sizes) - centre, [run.loss for run in runs], 2)
+    low, high = float(sizes.min()), float(sizes.max())
+    fitted = Parabola(flops, centre, (float(c0), float(c1), float(c2)), low, high)
+    problem = ""
+    if c2 <= 0:
+        problem = "opens downward: no best size between those that were run"
+    elif not low <= fitted.best_params <= high:
+        side = "below" if fitted.best_params < low else "above"
+        problem = (
+            f"vertex at {fitted.best_params:.3g} parameters, {side} the sizes that were run ({low:.3g} to {high:.3g})"
+        )
+    return Parabola(flops, centre, fitted.coefficients, low, high, problem)
+
+
+def fit_power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw:
+    """Least squares of ln y on ln x.
+
+    Raises:
+        BadInput: fewer than two different x.
+    """
+    if len(set(x)) < 2:
+        raise BadInput("a power law needs points at two budgets or more")
+    exponent, log_k = np.polyfit(np.log(np.asarray(x, float)), np.log(np.asarray(y, float)), 1)
+    return PowerLaw(float(log_k), float(exponent))
+
+
+@dataclass(frozen=True)
+class IsoFlopFit:
+    """The parabolas, from the smallest budget to the largest, and what follows from the sound ones.
+
+    Attributes:
+        params, tokens: best size and best number of tokens for a budget, as power laws of it.
+        loss: the best loss for a budget, as a power law of it: without an irreducible loss, so only for near budgets.
+    """
+
+    parabolas: tuple[Parabola, ...]
+    params: PowerLaw
+    tokens: PowerLaw
+    loss: PowerLaw
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is wrong with which budget."""
+        return tuple(f"budget {p.flops:.3g} FLOP: {p.problem}; left out" for p in self.parabolas if p.problem)
+
+
+def fit_isoflop(budgets: Sequence[Sequence[Run]]) -> IsoFlopFit:
+    """Fit every budget, then the line through the sound vertices.
+
+    Tokens follow from size and budget through the runs themselves: the FLOPs that a token took at each size.
+
+    Raises:
+        BadInput: fewer than two budgets have a sound vertex.
+    """
+    parabolas = sorted((fit_parabola(runs) for runs in budgets), key=lambda p: p.flops)
+    sound = [p for p in parabolas if not p.problem]
+    if len({p.flops for p in sound}) < 2:
+        told = "; ".join(f"{p.flops:.3g} FLOP: {p.problem}" for p in parabolas if p.problem)
+        raise BadInput(f"only {len(sound)} of {len(parabolas)} budgets have a best size inside those run ({told})")
+    runs = [run for group in budgets for run in group]
+    flops_a_token = fit_power_law([run.params for run in runs], [run.flops / run.tokens for run in runs])
+    compute = [p.flops for p in sound]
+    tokens = [p.flops / float(flops_a_token(p.best_params)) for p in sound]
+    return IsoFlopFit(
+        tuple(parabolas),
+        params=fit_power_law(compute, [p.best_params for p in sound]),
+        tokens=fit_power_law(compute, tokens),
+        loss=fit_power_law(compute, [p.best_loss for p in sound]),
+    )
