@@ -25,6 +25,22 @@ def doc_id(url: str, date: str, body_sha1: bytes) -> str:
     return hashlib.sha256(f"{url}\n{date}\n{digest}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
+def digest_fits(declared: str, sha1: bytes) -> bool | None:
+    """Whether a labelled digest (`sha1:…`, WARC 1.1, 5.8) is this one; None: it is of another kind, or there is none.
+
+    The value is base 32 as a rule; hexadecimal digits and base 64 are about, too.
+    """
+    algorithm, _, value = declared.strip().partition(":")
+    value = value.strip()
+    if algorithm.strip().lower() not in ("sha1", "sha-1") or not value:
+        return None
+    if len(value) == 2 * len(sha1):
+        return value.lower() == sha1.hex()
+    if value.endswith("="):
+        return value == base64.b64encode(sha1).decode("ascii")
+    return value.upper() == base64.b32encode(sha1).decode("ascii")
+
+
 def parse_date(text: str) -> datetime | None:
     """A WARC-Date (W3C date-time, WARC 1.1, 5.4) in UTC; what is left out is its beginning. None: unreadable."""
     found = _DATE.match(text)

@@ -24,6 +24,7 @@ from infra.store import Store
 from tasks.extract import gates
 from tasks.extract.charset import decode
 from tasks.extract.http import HttpResponse, charset_of, dechunk, decode_body, media_type, parse_response
+from tasks.extract.members import Buffer
 from tasks.extract.page import (
     ExtractionOptions,
     Signals,
@@ -34,8 +35,8 @@ from tasks.extract.page import (
     well_formed,
 )
 from tasks.extract.provenance import doc_id, host_of, parse_date, site_of
+from tasks.extract.records import Record, part_borders, read_records
 from tasks.extract.sandbox import Answer, Sandbox
-from tasks.extract.warc import Buffer, Record, part_borders, read_records
 
 _PROVENANCE = [
     ("doc_id", pa.string()),

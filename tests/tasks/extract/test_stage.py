@@ -17,8 +17,8 @@ from infra.stage import Source
 from infra.store import Store
 from infra.store.digests import DigestCache
 from tasks.extract import stage
+from tasks.extract.records import part_borders
 from tasks.extract.stage import DOCUMENTS, SKIPPED, ExtractParams, PartResult, extract, extract_part_records
-from tasks.extract.warc import part_borders
 from tests.miniature import (
     ENGLISH,
     Page,

@@ -2,13 +2,14 @@
 
 import gzip
 import random
+import re
 import zlib
 from pathlib import Path
 
 import pytest
 
-from tasks.extract import warc
-from tasks.extract.warc import Record, looks_like_warc, part_borders, read_records
+from tasks.extract import members, walk
+from tasks.extract.records import Record, format_of, part_borders, read_records
 from tests.miniature import (
     Page,
     english_pages,
@@ -31,6 +32,12 @@ def in_parts(path: Path, part_bytes: int) -> list[Record]:
 
 def responses(records: list[Record]) -> list[str]:
     return [record.headers["warc-target-uri"] for record in records if record.kind == "response" and not record.damage]
+
+
+def hold_at_most(n_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members, "MAX_RECORD_BYTES", n_bytes)
+    monkeypatch.setattr(members, "WINDOW_BYTES", n_bytes + 5_000)
+    monkeypatch.setattr(walk, "MAX_RECORD_BYTES", n_bytes)
 
 
 @pytest.fixture
@@ -170,7 +177,7 @@ def test_a_file_compressed_as_one_stream_is_read(tmp_path: Path) -> None:
 
 
 def test_a_stream_too_large_to_hold_is_read_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warc, "MAX_RECORD_BYTES", 20_000)
+    hold_at_most(20_000, monkeypatch)
     large = Page("http://large.example/", b"x" * 100_000)
     pages = [english_pages()[0], large, english_pages()[1]]
     path = tmp_path / "a.warc.gz"
@@ -187,8 +194,7 @@ def test_a_stream_too_large_to_hold_is_read_piece_by_piece(tmp_path: Path, monke
 def test_a_record_too_large_to_hold_is_named_without_its_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(warc, "MAX_RECORD_BYTES", 20_000)
-    monkeypatch.setattr(warc, "MAX_HEADER_BYTES", 2_000)
+    hold_at_most(20_000, monkeypatch)
     path = tmp_path / name
     write_warc(path, [english_pages()[0], Page("http://large.example/", b"x" * 100_000), english_pages()[1]])
     found = [record for record in whole(path) if record.kind == "response"]
@@ -196,15 +202,48 @@ def test_a_record_too_large_to_hold_is_named_without_its_block(
     assert found[1].headers["warc-target-uri"] == "http://large.example/"
 
 
-def test_a_false_content_length_costs_its_record_alone(tmp_path: Path) -> None:
-    first, second, third = english_pages()[:3]
-    path = tmp_path / "a.warc"
-    reaching_on = response_record(second).replace(b"\r\nContent-Length: ", b"\r\nContent-Length: 9", 1)
-    path.write_bytes(response_record(first) + reaching_on + response_record(third))
+def false_length(record: bytes, length: int | None) -> bytes:
+    """The record with another Content-Length, or none, in its WARC header."""
+    line = b"" if length is None else b"\r\nContent-Length: %d" % length
+    return re.sub(rb"\r\nContent-Length: \d+", line, record, count=1)
+
+
+@pytest.mark.parametrize("name", ["a.warc.gz", "a.warc"])
+@pytest.mark.parametrize("length", [0, 7, 900, 5_000, 10**6, 10**15, 10**40, -3, None])
+def test_a_false_content_length_is_mended_where_the_next_record_shows_it(
+    tmp_path: Path, name: str, length: int | None
+) -> None:
+    pages = english_pages()[:3]
+    records = [response_record(page) for page in pages]
+    path = tmp_path / name
+    pack = gzip_member if name.endswith(".gz") else bytes
+    path.write_bytes(b"".join(map(pack, records)))
+    expected = whole(path)
+    path.write_bytes(pack(records[0]) + pack(false_length(records[1], length)) + pack(records[2]))
     found = whole(path)
-    assert [record.damage for record in found] == [None, "corrupt_record", None]
-    assert responses(found) == [first.url, third.url]
+    assert [(record.block, record.damage) for record in found] == [(record.block, None) for record in expected]
+    assert [bool(record.detail) for record in found] == [False, True, False]
     assert in_parts(path, 1000) == found
+
+
+@pytest.mark.parametrize("name", ["a.warc.gz", "a.warc"])
+def test_a_record_inside_which_another_begins_keeps_what_is_there(tmp_path: Path, name: str) -> None:
+    pages = english_pages()[:2]
+    path = tmp_path / name
+    pack = gzip_member if name.endswith(".gz") else bytes
+    first, second = (pack(response_record(page)) for page in pages)
+    path.write_bytes(first + second)
+    block = whole(path)[0].block
+    assert block is not None
+    path.write_bytes(first[: len(first) // 2] + second)  # a crawler that crashed, was restarted and wrote on
+    found = whole(path)
+    assert [(r.kind, r.damage, r.offset) for r in found] == [
+        ("response", "truncated_record", 0),
+        ("response", None, len(first) // 2),
+    ]
+    assert found[0].block and block.startswith(found[0].block)
+    assert b"<body>" in found[0].block
+    assert in_parts(path, 700) == found
 
 
 def test_a_cut_uncompressed_file_keeps_what_is_before_the_cut(tmp_path: Path) -> None:
@@ -225,10 +264,10 @@ def test_headers_with_bare_line_feeds_are_read(tmp_path: Path) -> None:
     assert responses(whole(path)) == [english_pages()[0].url]
 
 
-def test_looks_like_warc() -> None:
+def test_the_format_is_told_by_the_first_bytes() -> None:
     record = response_record(english_pages()[0])
-    assert looks_like_warc(record)
-    assert looks_like_warc(gzip_member(record)[:200])
-    assert not looks_like_warc(b"just some text")
-    assert not looks_like_warc(gzip_member(b"just some text"))
-    assert not looks_like_warc(b"")
+    assert format_of(record) == "warc"
+    assert format_of(gzip_member(record)[:200]) == "warc"
+    assert format_of(b"just some text") is None
+    assert format_of(gzip_member(b"just some text")) is None
+    assert format_of(b"") is None

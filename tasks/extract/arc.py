@@ -1,0 +1,76 @@
+"""The grammar of ARC, the Internet Archive's format before WARC; Common Crawl wrote it from 2008 to 2012.
+
+A record is one line (`URL address date type length`; version 2 has five more fields before the length), the block as
+it came from the server, and a line end. The header is put into WARC's words, so that all that follows knows one format:
+`Content-Type` then is the type from the line, since there is no other place for it.
+
+Source: M. Burner, B. Kahle, Arc File Format, Internet Archive 1996.
+"""
+
+import re
+
+from tasks.extract.grammar import MAX_HEADER_BYTES, Grammar, Header, length_of
+from tasks.extract.members import Buffer
+
+SEARCH_STEP = 1 << 16  # bytes searched at once for a header
+MAX_SCHEME_BYTES = 32
+MAX_LINE_BYTES = 4096  # of a header line where one is searched for
+_ADDRESS_DATE_TYPE = rb"(?:[0-9a-fA-F.:]{2,45}|-) \d{12,17} [^ \r\n]{0,128}"
+_LENGTHS = rb"(?: [^ \r\n]{1,10} [^ \r\n]{1,100} [^ \r\n]{1,4096} \d{1,18} [^ \r\n]{1,1024})? \d{1,18}\r?(?:\n|$)"
+_OPENING = re.compile(rb"[a-z][a-z0-9+.\-]{1,30}:[^\r\n]{0,2048}? " + _ADDRESS_DATE_TYPE + _LENGTHS, re.IGNORECASE)
+_SCHEME = re.compile(rb"^[a-z][a-z0-9+.\-]{1,30}:", re.MULTILINE | re.IGNORECASE)
+_DATE = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)$")
+
+
+def opens(head: bytes) -> bool:
+    """Whether these bytes begin with the header line of an ARC record."""
+    return _OPENING.match(head, 0, MAX_LINE_BYTES) is not None
+
+
+def parse(head: bytes) -> Header | None:
+    """The header line at the beginning of these bytes; None when it does not end, or is none."""
+    end = head.find(b"\n", 0, MAX_HEADER_BYTES)
+    if end < 0:
+        return None
+    line = head[:end].rstrip(b"\r")
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        text = line.decode("latin-1")
+    parts = text.split(" ")
+    # Counted from the end, since a URL may hold blanks. What tells the versions apart is where the date stands.
+    at = next((k for k in (-3, -8) if len(parts) + k >= 2 and parts[k].isdigit() and len(parts[k]) >= 12), None)
+    if at is None:
+        return None
+    url, (address, written, mime) = " ".join(parts[: at - 1]), parts[at - 1 :][:3]
+    date = _DATE.match(written)
+    fields = {
+        "warc-type": "warcinfo" if url.startswith("filedesc:") else "response",
+        "warc-target-uri": url,
+        "warc-ip-address": address,
+        "warc-date": "{}-{}-{}T{}:{}:{}Z".format(*date.groups()) if date else written,
+        "content-type": "" if mime == "-" else mime,
+        "content-length": parts[-1],
+    }
+    return Header(end + 1, length_of(parts[-1]), fields)
+
+
+def next_opening(data: Buffer, position: int) -> int | None:
+    """Offset of the first line at or after `position` that is a header."""
+    if position:
+        position = data.find(b"\n", position - 1) + 1
+        if not position:
+            return None
+    while piece := data[position : position + SEARCH_STEP]:
+        for line in _SCHEME.finditer(piece):
+            start = position + line.start()
+            if opens(data[start : start + MAX_LINE_BYTES]):
+                return start
+        # A line whose scheme may be cut by the end of the piece is looked at again.
+        position = data.find(b"\n", position + max(0, len(piece) - MAX_SCHEME_BYTES)) + 1
+        if not position or len(piece) < SEARCH_STEP:
+            return None
+    return None
+
+
+ARC = Grammar("arc", opens, parse, next_opening, b"\n")
