@@ -51,9 +51,7 @@ _AROUND_ADDRESS = ".,;:!?'\"’”»)]}>…"  # cut off behind an address
 # Each alternative is entered only where it must match and gives nothing back, so that a megabyte of marks costs no more
 # than its length. The look-behind keeps "end.Start" apart, where a space is missing.
 # `regex`, not `re`: there a letter's marks belong to the word.
-_WORD_OR_MARK = regex.compile(
-    r"\w++(?:(?:['’]|(?<![a-z])\.|\.(?![A-Z])|(?<=\d)[,:/](?=\d))\w++)*+|\.\.++|[^\w\s]"
-)
+_WORD_OR_MARK = regex.compile(r"\w++(?:(?:['’]|(?<![a-z])\.|\.(?![A-Z])|(?<=\d)[,:/](?=\d))\w++)*+|\.\.++|[^\w\s]")
 _UNICODE_BOUNDARY = regex.compile(r"\b", flags=regex.WORD | regex.V1)
 
 
@@ -193,23 +191,23 @@ class WordBatch:
         return np.repeat(np.arange(len(self.documents)), self.n_words)
 
     @cached_property
+    def word_lengths(self) -> IntArray:
+        """(n_vocabulary,) characters of each distinct word."""
+        return np.fromiter(map(len, self.vocabulary), np.int64, count=len(self.vocabulary))
+
+    @cached_property
     def char_starts(self) -> IntArray:
         """(n_words + 1,) characters before each word; differences give the characters of any run of words."""
-        lengths = np.fromiter(map(len, self.vocabulary), np.int64, count=len(self.vocabulary))
-        starts = np.zeros(len(self.ids) + 1, np.int64)
-        np.cumsum(lengths[self.ids], out=starts[1:])
-        return starts
+        return _running_sums(self.word_lengths[self.ids])
 
     @cached_property
     def n_chars(self) -> IntArray:
         """(n_documents,) characters of each document's words."""
         return np.diff(self.char_starts[self.offsets])
 
-    def count_words(self, counts: npt.NDArray[np.bool_]) -> IntArray:
-        """(n_documents,) words of each document whose vocabulary entry is marked in `counts` (n_vocabulary,)."""
-        running = np.zeros(len(self.ids) + 1, np.int64)
-        np.cumsum(counts[self.ids], out=running[1:])
-        return np.diff(running[self.offsets])
+    def sum_words(self, values: IntArray | npt.NDArray[np.bool_]) -> IntArray:
+        """(n_documents,) sum over the words of each document of the value (n_vocabulary,) that each word has."""
+        return np.diff(_running_sums(values[self.ids])[self.offsets])
 
 
 def batches(documents: Iterable[SplitText]) -> Iterator[WordBatch]:
@@ -225,3 +223,10 @@ def batches(documents: Iterable[SplitText]) -> Iterator[WordBatch]:
         words += size
     if pending:
         yield WordBatch.of(pending)
+
+
+def _running_sums(values: IntArray | npt.NDArray[np.bool_]) -> IntArray:
+    """(n + 1,) sums of the first 0, 1, ... n values."""
+    sums = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(values, out=sums[1:])
+    return sums

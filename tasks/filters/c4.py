@@ -1,8 +1,8 @@
 """C4's line and page rules (Raffel et al. 2020, JMLR 21(140), section 2.2), counted and, on demand, applied.
 
-C4 is a cleaner as well as a filter: it drops lines, and only then counts a page's sentences. `line_verdict` gives the
-first reason for which a line goes; `clean_text` rewrites a page as the lines that stay. The counts are always those of
-the page before cleaning, the same whether it is cleaned or not, so page rules on them can be changed afterwards.
+C4 is a cleaner as well as a filter: it drops lines, and only then counts a page's sentences. `judge_lines` gives the
+first reason for which each line goes; `clean_text` rewrites a page as the lines that stay. The counts are always those
+of the page before cleaning, the same whether it is cleaned or not, so page rules on them can be changed afterwards.
 
 In the order in which they are looked at, a line goes when:
 
@@ -13,6 +13,16 @@ In the order in which they are looked at, a line goes when:
     policy                it speaks of terms of use, privacy or cookies (the tfds code, not the paper)
 
 Citation marks as Wikipedia writes them ([1], [edit], [citation needed]) are cut out of the lines that stay.
+
+Lorem ipsum and curly brackets condemn a page only where a line gets so far: behind the tests that it is long enough,
+and for brackets that it does not speak of JavaScript. The paper says "any pages"; this is what the code that made C4
+does, and datatrove after it. A function's lone opening bracket does not throw away the page about it.
+
+Unlike datatrove, only a line feed (or both with a carriage return) ends a line; the white space that a citation mark
+leaves at the end of a line goes with it, which hid the full stop before it from rules on line ends; curly closing
+quotes end a line too, where line ends matter; sentences are counted by the rule below and not by spaCy, whose
+sentences cost more than everything else together.
+
 Not here: the list of bad words, which the paper takes from a repository without a fixed version.
 """
 
@@ -53,7 +63,6 @@ SIGNALS: tuple[pa.Field, ...] = (  # of the text before cleaning
 )
 
 _CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
-_POLICY = re.compile("|".join(POLICY_PHRASES))
 # A sentence ends at . ? ! … with closing quotes or brackets behind, where the line ends or white space and anything
 # but a lower-case letter follows ("e.g. this" does not end one); behind CJK marks nothing need follow. A run is entered
 # only at its first character and never given back, so that a line of a million dots costs no more than it is long.
@@ -72,18 +81,22 @@ class C4Lines:
         dropped: reason -> lines.
         sentences: sentences in the lines that stay, at least one a line.
         terminal: lines of the page that end in terminal punctuation.
+        lorem_ipsum: how often the page says so, in lines that are long enough to stay.
+        curly_brackets: opening ones, in the same lines without those that speak of JavaScript.
     """
 
     kept: list[str]
     dropped: Counter[str]
     sentences: int
     terminal: int
+    lorem_ipsum: int
+    curly_brackets: int
 
 
 def judge_lines(
     document: SplitText, terminal_punctuation: bool = False, min_line_words: int = MIN_LINE_WORDS
 ) -> C4Lines:
-    """Apply the line rules to a split page.
+    """Apply the line rules to a split page. Words are white-space delimited here, whatever the page is split into.
 
     Args:
         terminal_punctuation: drop lines that do not end in terminal punctuation.
@@ -91,34 +104,58 @@ def judge_lines(
     """
     kept: list[str] = []
     dropped: Counter[str] = Counter()
-    sentences = terminal = 0
-    for line, words in zip(document.lines, document.line_words, strict=True):
-        line = _CITATION.sub("", line).strip() if "[" in line else line
+    sentences = terminal = lorem_ipsum = curly_brackets = 0
+    cites = "[" in document.text
+    phrases = _Phrases.of(document.text, cites)
+    for line in document.lines:
+        words = line.split()
+        long_word = len(line) > MAX_WORD_CHARS and max(map(len, words)) > MAX_WORD_CHARS
+        if cites and "[" in line:
+            line = _CITATION.sub("", line).strip()
         ends = ends_in_terminal(line)
         terminal += ends
-        reason = line_verdict(line, words, ends or not terminal_punctuation, min_line_words)
-        if reason is None and line:
+        reason = None
+        if long_word:
+            reason = "long_word"
+        elif terminal_punctuation and not ends:
+            reason = "no_terminal"
+        elif len(words) < min_line_words or not line:
+            reason = "short"
+        elif phrases.any:
+            lower = line.lower()
+            lorem_ipsum += phrases.lorem_ipsum and lower.count(LOREM_IPSUM)
+            if phrases.javascript and JAVASCRIPT in lower:
+                reason = "javascript"
+            else:
+                curly_brackets += line.count("{")
+                reason = "policy" if phrases.policy and any(phrase in lower for phrase in POLICY_PHRASES) else None
+        if reason is None:
             kept.append(line)
             sentences += count_sentences(line)
         else:
-            dropped[reason or "short"] += 1
-    return C4Lines(kept, dropped, sentences, terminal)
+            dropped[reason] += 1
+    return C4Lines(kept, dropped, sentences, terminal, lorem_ipsum, curly_brackets)
 
 
-def line_verdict(line: str, words: list[str], terminal: bool, min_line_words: int) -> str | None:
-    """The first reason for which a line goes, or None. `terminal` is false where its ending is a reason."""
-    if len(line) > MAX_WORD_CHARS and max(map(len, words)) > MAX_WORD_CHARS:
-        return "long_word"
-    if not terminal:
-        return "no_terminal"
-    if len(words) < min_line_words:
-        return "short"
-    lower = line.lower()
-    if JAVASCRIPT in lower:
-        return "javascript"
-    if _POLICY.search(lower):
-        return "policy"
-    return None
+@dataclass(frozen=True)
+class _Phrases:
+    """Which of the phrases that the rules look for a page holds at all; most hold none, and no line need be looked at."""
+
+    javascript: bool
+    policy: bool
+    lorem_ipsum: bool
+    curly_bracket: bool
+
+    @classmethod
+    def of(cls, text: str, cites: bool) -> "_Phrases":
+        lower = (_CITATION.sub("", text) if cites else text).lower()
+        return cls(
+            JAVASCRIPT in lower, any(phrase in lower for phrase in POLICY_PHRASES), LOREM_IPSUM in lower, "{" in text
+        )
+
+    @property
+    def any(self) -> bool:
+        return self.javascript or self.policy or self.lorem_ipsum or self.curly_bracket
 
 
 def ends_in_terminal(line: str) -> bool:
@@ -134,13 +171,12 @@ def count_sentences(line: str) -> int:
     return len(ends) + bool(line[ends[-1] :].strip())
 
 
-def page_signals(document: SplitText, lines: C4Lines) -> dict[str, int]:
+def page_signals(lines: C4Lines) -> dict[str, int]:
     """The counts of one page that C4's page rules decide on, and what its line rules dropped."""
-    lower = document.text.lower()
     return {
         "c4_sentences": lines.sentences,
-        "c4_lorem_ipsum": lower.count(LOREM_IPSUM),
-        "c4_curly_brackets": document.text.count("{"),
+        "c4_lorem_ipsum": lines.lorem_ipsum,
+        "c4_curly_brackets": lines.curly_brackets,
         "c4_terminal_lines": lines.terminal,
         "c4_long_word_lines": lines.dropped["long_word"],
         "c4_no_terminal_lines": lines.dropped["no_terminal"],

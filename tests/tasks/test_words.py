@@ -1,10 +1,13 @@
+from typing import get_args
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks import words
-from tasks.words import WordBatch, batches, split_text
+from tasks.words import WordBatch, WordDefinition, batches, split_text, split_words
 
-TEXTS = st.text(alphabet=st.sampled_from("ab.é \n\t\r\u00a0\u2028漢"), max_size=80)
+TEXTS = st.text(alphabet=st.sampled_from("ab.,'-:/1é \n\t\r\u00a0\u2028漢"), max_size=80)
 
 
 def test_lines_are_stripped_and_blank_ones_left_out():
@@ -13,8 +16,14 @@ def test_lines_are_stripped_and_blank_ones_left_out():
     assert document.line_words == [["one", "two"], ["three"], ["four"]]
 
 
-def test_paragraphs_are_separated_by_blank_lines_only():
-    assert split_text("\n\na\nb\n\n\nc\n \t\nd\n").paragraphs == [0, 0, 1, 2]
+def test_lines_are_kept_as_written_too():
+    document = split_text("  one two \n\n \t \nthree\r\nfour\n")
+    assert document.raw_lines == ["  one two ", "three", "four"]
+    assert document.blank_lines == [" \t "]
+
+
+def test_paragraphs_are_separated_by_empty_lines_only():
+    assert split_text("\n\na\nb\n\n\nc\n \t\nd\r\n\r\ne\n").paragraphs == [0, 0, 1, 1, 2]
 
 
 def test_only_a_line_feed_ends_a_line():
@@ -26,6 +35,57 @@ def test_the_words_of_the_lines_are_the_words_of_the_text(text):
     document = split_text(text)
     assert [word for line in document.line_words for word in line] == text.split()
     assert document.n_words == len(text.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Well, that's it!", ["Well", ",", "that's", "it", "!"]),
+        ("(see file.txt)... or and/or", ["(", "see", "file.txt", ")", "...", "or", "and", "/", "or"]),
+        ("end.Start 3.14 1,000 10:30 a,b", ["end", ".", "Start", "3.14", "1,000", "10:30", "a", ",", "b"]),
+        ("well-known #tag 50% foo_bar", ["well", "-", "known", "#", "tag", "50", "%", "foo_bar"]),
+        ("<https://a.b/c?d=(1).>, www.x.org!", ["<", "https://a.b/c?d=(1", ")", ".", ">", ",", "www.x.org", "!"]),
+        ("हिन्दी भाषा। e\u0301te\u0301.", ["हिन्दी", "भाषा", "।", "e\u0301te\u0301", "."]),
+    ],
+)
+def test_punctuation_marks_can_be_words(text, expected):
+    assert split_words(text, "punctuation") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Well, that's 3.14 - not?", ["Well", "that's", "3.14", "not"]),
+        ("漢字とカタカナ。", ["漢", "字", "と", "カタカナ"]),
+        ("-- ... --", []),
+    ],
+)
+def test_words_can_be_those_of_unicode(text, expected):
+    assert split_words(text, "unicode") == expected
+
+
+@given(TEXTS, st.sampled_from(get_args(WordDefinition)))
+def test_the_words_of_a_document_are_those_of_its_text(text, definition):
+    document = split_text(text, definition)
+    assert [word for line in document.line_words for word in line] == split_words(text, definition)
+    assert len(document.line_words) == len(document.lines) == len(document.raw_lines) == len(document.paragraphs)
+
+
+@given(TEXTS)
+def test_marks_and_words_together_are_the_text(text):
+    assert "".join(split_words(text, "punctuation")) == "".join(text.split())
+
+
+def test_a_word_longer_than_any_cache_is_cut_the_same_way():
+    word = "a-" * words.CACHED_CHARS
+    assert split_words(f"{word} a-b", "punctuation") == ["a", "-"] * words.CACHED_CHARS + ["a", "-", "b"]
+
+
+@pytest.mark.parametrize("run", [".", "a.'", "x://", "www.", "1,1:", "-"])
+def test_a_megabyte_of_marks_is_cut_in_one_pass(run):
+    # Quadratic backtracking would take hours here; the suite's timeout is the assertion.
+    text = run * (1_000_000 // len(run))
+    assert "".join(split_words(text, "punctuation")) == text
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=6))

@@ -4,6 +4,7 @@ Slow on purpose: the reference that `tasks/filters/gopher.py` is compared with, 
 `tests/benchmarks/bench_measure.py`.
 """
 
+import re
 import string
 from collections import Counter
 
@@ -11,17 +12,12 @@ STOP_WORDS = {"the", "be", "to", "of", "and", "that", "have", "with"}
 
 
 def lines_of(text: str) -> list[str]:
-    return [line.strip() for line in text.split("\n") if line.strip()]
+    """Lines as written, lines of white space among them."""
+    return [line for line in re.split(r"\r?\n", text) if line]
 
 
-def paragraphs_of(text: str) -> list[list[str]]:
-    paragraphs: list[list[str]] = [[]]
-    for line in text.split("\n"):
-        if line.strip():
-            paragraphs[-1].append(line.strip())
-        elif paragraphs[-1]:
-            paragraphs.append([])
-    return [paragraph for paragraph in paragraphs if paragraph]
+def paragraphs_of(text: str) -> list[str]:
+    return [block for block in re.split(r"\n\n+", text.replace("\r\n", "\n").strip()) if block.strip()]
 
 
 def chars(words: list[str] | tuple[str, ...]) -> int:
@@ -32,15 +28,18 @@ def ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def quality(text: str) -> dict[str, float | None]:
-    words, lines = text.split(), lines_of(text)
+def quality(text: str, words: list[str] | None = None) -> dict[str, float | None]:
+    words = text.split() if words is None else words
+    lines = [line.strip() for line in lines_of(text) if line.strip()]
+    spoken = [word for word in words if any(c.isalnum() for c in word)]
     bare = {word.strip(string.punctuation + "“”‘’‚„«»‹›…–—•·").lower() for word in words}
     bullets = [
         line for line in lines if line[0] in "•‣◦▪▫■□▶◀●○∙⁃" or line.split()[0] in ["-", "*", "–", "—", "+", "·"]
     ]
     return {
         "n_words": len(words),
-        "mean_word_length": ratio(chars(words), len(words)),
+        "n_non_symbol_words": len(spoken),
+        "mean_word_length": ratio(chars(spoken), len(spoken)),
         "hash_ratio": ratio(text.count("#"), len(words)),
         "ellipsis_ratio": ratio(text.count("...") + text.count("…"), len(words)),
         "bullet_line_fraction": ratio(len(bullets), len(lines)),
@@ -50,31 +49,33 @@ def quality(text: str) -> dict[str, float | None]:
     }
 
 
-def repetition(text: str) -> dict[str, float | None]:
-    words = text.split()
-    lines, paragraphs = lines_of(text), paragraphs_of(text)
+def repetition(text: str, words: list[str] | None = None) -> dict[str, float | None]:
+    words = text.split() if words is None else words
     signals = {}
-    for name, blocks in (("line", [[line] for line in lines]), ("paragraph", paragraphs)):
+    for name, blocks in (("line", lines_of(text)), ("paragraph", paragraphs_of(text))):
         repeats = [block for i, block in enumerate(blocks) if block in blocks[:i]]
         signals[f"duplicate_{name}_fraction"] = ratio(len(repeats), len(blocks))
-        signals[f"duplicate_{name}_char_fraction"] = ratio(
-            sum(chars(" ".join(block).split()) for block in repeats), chars(words)
-        )
+        signals[f"duplicate_{name}_char_fraction"] = ratio(chars(repeats), len(text))
     for n in (2, 3, 4):
-        signals[f"top_{n}gram_char_fraction"] = ratio(top_ngram_chars(words, n), chars(words))
+        signals[f"top_{n}gram_char_fraction"] = ratio(top_ngram_chars(words, n), len(text) if words else 0)
     for n in range(5, 11):
-        signals[f"duplicate_{n}gram_char_fraction"] = ratio(duplicate_ngram_chars(words, n), chars(words))
+        signals[f"duplicate_{n}gram_char_fraction"] = ratio(duplicate_ngram_chars(words, n), len(text) if words else 0)
     return signals
 
 
 def top_ngram_chars(words: list[str], n: int) -> int:
     ngrams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
-    counts = Counter(ngrams)  # in order of first occurrence, so that max() takes the earliest of equals
-    if not counts or max(counts.values()) == 1:
+    if not ngrams:
         return 0
-    top = max(counts, key=lambda ngram: (counts[ngram], chars(ngram)))
-    covered = {i + k for i, ngram in enumerate(ngrams) if ngram == top for k in range(n)}
-    return sum(len(words[i]) for i in covered)
+    top = Counter(ngrams).most_common(1)[0][0]  # the earliest of equally frequent ones
+    total = end = 0
+    for i, ngram in enumerate(ngrams):
+        if ngram == top:
+            # words not covered yet, a space before each but the first of an occurrence that stands by itself
+            fresh = words[max(i, end) : i + n]
+            total += chars(fresh) + len(fresh) - (i >= end)
+            end = i + n
+    return total
 
 
 def duplicate_ngram_chars(words: list[str], n: int) -> int:

@@ -60,17 +60,41 @@ def test_sentences_are_counted_by_their_ends(line, sentences):
 
 def test_only_the_sentences_of_lines_that_stay_count():
     document = split_text("One here now. Two here now.\nUse of cookies: A. B. C.")
-    assert page_signals(document, judge_lines(document))["c4_sentences"] == 2
+    assert page_signals(judge_lines(document))["c4_sentences"] == 2
 
 
 def test_page_signals_count_the_page_before_cleaning():
     document = split_text("Lorem Ipsum {a} dolor sit amet.\nfunction() { javascript }\nEnds here.")
-    counted = page_signals(document, judge_lines(document))
+    counted = page_signals(judge_lines(document))
     assert counted["c4_lorem_ipsum"] == 1
-    assert counted["c4_curly_brackets"] == 2
+    assert counted["c4_curly_brackets"] == 1
     assert counted["c4_javascript_lines"] == 1
     assert counted["c4_short_lines"] == 1
     assert counted["c4_terminal_lines"] == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "brackets"),
+    [
+        ("int main() {", 1),
+        ("main() {", 0),  # short
+        ("in JavaScript write {}", 0),
+        ("we use cookies {}", 1),  # looked at after the brackets
+        ("{ " + "x" * 1001 + " y", 0),
+    ],
+)
+def test_brackets_count_in_lines_that_get_so_far(line, brackets):
+    assert page_signals(judge_lines(split_text(line)))["c4_curly_brackets"] == brackets
+
+
+@pytest.mark.parametrize("line", ["Lorem ipsum", "lorem[1] ipsum javascript", "LOREM IPSUM dolor {}"])
+def test_lorem_ipsum_counts_in_lines_that_are_long_enough(line):
+    assert page_signals(judge_lines(split_text(line)))["c4_lorem_ipsum"] == (len(line.split()) >= 3)
+
+
+def test_words_of_lines_are_white_space_delimited_whatever_the_page_is_split_into():
+    assert judge_lines(split_text("a, b", "punctuation")).dropped == {"short": 1}
+    assert judge_lines(split_text("- — -", "unicode")).kept == ["- — -"]
 
 
 def test_a_line_of_a_million_marks_is_read_once():

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from tasks.filters.fineweb import TERMINAL_PUNCTUATION, line_signals
@@ -17,8 +18,30 @@ def test_lines_that_end_a_sentence():
     assert one("It ends.\nMenu\nなる。\nColon:")["terminal_line_fraction"] == 0.5
 
 
+def test_lines_count_as_written():
+    found = one("It ends. \nIt ends.\n  " + "x" * 29)
+    assert found["terminal_line_fraction"] == pytest.approx(1 / 3)
+    assert found["short_line_fraction"] == pytest.approx(2 / 3)
+
+
 def test_a_line_of_thirty_characters_is_short():
-    assert one("x" * 30 + "\n" + "x" * 31 + "\n\n  " + "x" * 30)["short_line_fraction"] == pytest.approx(2 / 3)
+    assert one("x" * 30 + "\n" + "x" * 31 + "\n\n" + "y" * 30)["short_line_fraction"] == pytest.approx(2 / 3)
+
+
+def test_carriage_returns_hide_no_full_stop():
+    assert one("It ends.\r\nMenu\r\n")["terminal_line_fraction"] == 0.5
+
+
+def test_characters_of_repeated_lines():
+    found = one("one two\n  \nother\none two\n  \none two")
+    assert found["repeated_line_char_fraction"] == pytest.approx(14 / 30)
+    assert one("one two\n  \n  \n  \nother")["repeated_line_char_fraction"] == 0
+
+
+def test_fractions_of_nothing_are_undefined():
+    found = one("\n\n")
+    assert found["n_lines"] == 0
+    assert all(np.isnan(value) for name, value in found.items() if name != "n_lines")
 
 
 def test_line_feeds_a_word():
