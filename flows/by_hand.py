@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flows.config import _merged, _parse_set
+from flows.places import files_of, is_reference
+from flows.resolving import merged, parse_set
 from infra.errors import BadInput
 from infra.params import Runtime
 from infra.stage import Source, Stage, parse_params
@@ -14,7 +15,7 @@ def parse_settings(sets: Sequence[str]) -> tuple[dict[str, Any], Runtime]:
     """`key=value` settings of one stage, and `runtime.key=value` of the runtime."""
     values: dict[str, Any] = {}
     for setting in sets:
-        values = _merged(values, _parse_set(setting))
+        values = merged(values, parse_set(setting))
     runtime = parse_params(Runtime, values.pop("runtime", {}), "runtime")  # type: ignore[arg-type, type-var]
     return values, runtime  # type: ignore[return-value]
 
@@ -37,7 +38,7 @@ def fill_roles(stage: Stage, given: Sequence[str], store: Store) -> dict[str, An
     for name, values in by_role.items():
         role = stage.roles[name]
         if role.kind is Source:
-            roles[name] = _source(values, store)
+            roles[name] = _source(stage, name, values, store)
         elif role.many:
             roles[name] = [store.open(value) for value in values]
         elif len(values) == 1:
@@ -47,13 +48,20 @@ def fill_roles(stage: Stage, given: Sequence[str], store: Store) -> dict[str, An
     return roles
 
 
-def _source(values: Sequence[str], store: Store) -> Source:
-    """Files, or the WARC files of an artifact such as sample-crawl@latest."""
+def _source(stage: Stage, role: str, values: Sequence[str], store: Store) -> Source:
+    """Files as the role takes them; for a crawl also the WARC files of an artifact such as sample-crawl@latest."""
+    digests = store.digest_cache()
+    if (stage.name, role) == ("url-lists", "lists"):
+        from tasks.url_lists.source import open_url_lists
+
+        return open_url_lists(list(values), digests)
+    if role != "crawl":
+        return files_of(values, digests)
+    if len(values) == 1 and is_reference(values[0], store):
+        return Source.of_artifact(store.open(values[0]), "warc/")
     from tasks.crawl import open_crawl
 
-    if len(values) == 1 and values[0].split("@")[0].split("/")[0] in store.stages() and "." not in values[0]:
-        return Source.of_artifact(store.open(values[0]), "warc/")
-    return open_crawl(list(values), store.digest_cache())
+    return open_crawl(list(values), digests)
 
 
 def _names(stage: Stage) -> str:

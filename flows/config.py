@@ -4,18 +4,14 @@ These models are the form that Prefect shows for a deployment, and what a profil
 in that order. Unknown keys are refused everywhere.
 """
 
-import difflib
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
-
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from flows.road import RunOptions
-from infra.errors import BadConfig
 from infra.params import Params, Runtime
 from tasks.chat_data.stage import ChatDataParams
+from tasks.classifier.stage import DomainModelParams, QualityModelParams
+from tasks.crawl import CrawlParams
+from tasks.curation_report.stage import CurationReportParams
 from tasks.dedup.stage import DedupParams
 from tasks.dpo import DpoParams
 from tasks.evaluate.stage import EvaluateParams
@@ -26,24 +22,60 @@ from tasks.mix.stage import MixParams
 from tasks.pretrain import PretrainParams
 from tasks.report.stage import ReportParams
 from tasks.sample_crawl.stage import SampleCrawlParams
+from tasks.score import ScoreParams
+from tasks.select import SelectParams
 from tasks.sft import SftParams
 from tasks.signatures import SignatureParams
 from tasks.tokenizer import TokenizerParams
 from tasks.tokens.stage import TokensParams
 
-PROFILES = Path(__file__).resolve().parents[1] / "infra" / "profiles"
 
+class CrawlSection(CrawlParams):
+    """Where the pages come from; with neither `paths` nor `id`, the built-in sample crawl."""
 
-class CrawlParams(Params):
-    """Where the pages come from."""
-
-    paths: str | tuple[str, ...] | None = Field(
-        None, description="WARC files: a folder, a glob, a file, or a list of these. Empty: the built-in sample crawl."
-    )
     sample: SampleCrawlParams = Field(default_factory=SampleCrawlParams, description="The built-in sample crawl.")
 
 
-class _Config(BaseModel):
+class LookupSection(Params):
+    """Lists and models of your own. Each becomes an artifact, so that what was made with it says so."""
+
+    url_lists: str | None = Field(
+        None, description="A folder of URL lists: <category>/domains and <category>/urls (UT1), or <category>.txt."
+    )
+    url_categories: tuple[str, ...] = Field(
+        (), description="The categories to throw away; empty: all (collections also list wanted sites)."
+    )
+    word_lists: str | None = Field(
+        None, description="A folder of word lists, one word or phrase a line, each file a list."
+    )
+    language_model: str | None = Field(
+        None, description="A fastText language model (.bin or .ftz) in place of the built-in lid.176."
+    )
+
+
+class QualitySection(Params):
+    """A classifier of good text: an existing one, or one to train. Without either, documents have no quality."""
+
+    model: str | None = Field(None, description="An existing quality model, as quality-model@TAG.")
+    positives: tuple[str, ...] = Field(
+        (), description="What good text is: files (JSONL or Parquet with a text column) or references to documents."
+    )
+    negatives: tuple[str, ...] = Field(
+        (), description="What it is told from, likewise; empty: this crawl's documents after the filter."
+    )
+    training: QualityModelParams = Field(default_factory=QualityModelParams, description="How it is trained.")
+
+
+class DomainSection(Params):
+    """A classifier of domains: an existing one, or one to train. Without either, every document is `general`."""
+
+    model: str | None = Field(None, description="An existing domain model, as domain-model@TAG.")
+    train: bool = Field(False, description="Train one on this crawl's documents, seeded by rules on URLs and text.")
+    labelled: tuple[str, ...] = Field((), description="Labelled files to train on as well (or alone).")
+    training: DomainModelParams = Field(default_factory=DomainModelParams, description="How it is trained.")
+
+
+class FlowConfig(BaseModel):
     """What all flows share."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,49 +84,60 @@ class _Config(BaseModel):
     run: RunOptions = Field(default_factory=RunOptions, description="Options of this one run.")
 
 
-class CurateConfig(_Config):
+class CurateConfig(FlowConfig):
     """From a crawl to training documents."""
 
-    crawl: CrawlParams = Field(default_factory=CrawlParams, description="Where the pages come from.")
+    crawl: CrawlSection = Field(default_factory=CrawlSection, description="Where the pages come from.")
+    lookup: LookupSection = Field(default_factory=LookupSection, description="Lists and models of your own.")
     extract: ExtractParams = Field(default_factory=ExtractParams, description="WARC records to text.")
     measure: MeasureParams = Field(default_factory=MeasureParams, description="Signals of each document.")
     filter: FilterParams = Field(default_factory=FilterParams, description="Rules over signals.")
+    quality: QualitySection = Field(default_factory=QualitySection, description="A classifier of good text.")
+    domain: DomainSection = Field(default_factory=DomainSection, description="A classifier of domains.")
+    classifiers: tuple[str, ...] = Field(
+        (), description="Further classifiers by reference (classifier@TAG); rules of `select` may use their scores."
+    )
+    score: ScoreParams = Field(default_factory=ScoreParams, description="What classifiers say of each document.")
+    select: SelectParams = Field(default_factory=SelectParams, description="Rules over scores.")
     signatures: SignatureParams = Field(default_factory=SignatureParams, description="MinHash signatures.")
     dedup: DedupParams = Field(default_factory=DedupParams, description="Which of several copies is kept.")
     mix: MixParams = Field(default_factory=MixParams, description="Final text, split and recipe.")
+    curation_report: CurationReportParams = Field(
+        default_factory=CurationReportParams, description="The page that shows what became of the crawl."
+    )
 
 
-class _PretrainSections(_Config):
+class PretrainSections(FlowConfig):
     tokenizer: TokenizerParams = Field(default_factory=TokenizerParams, description="Byte-level BPE.")
     tokens: TokensParams = Field(default_factory=TokensParams, description="Token files for training.")
     pretrain: PretrainParams = Field(default_factory=PretrainParams, description="The base model.")
 
 
-class PretrainConfig(_PretrainSections):
+class PretrainConfig(PretrainSections):
     """From training documents to a base model."""
 
     documents: str = Field("mix@latest", description="The documents to train on: a reference to a mix.")
 
 
-class _PosttrainSections(_Config):
+class PosttrainSections(FlowConfig):
     chat_data: ChatDataParams = Field(default_factory=ChatDataParams, description="Conversations and preferences.")
     sft: SftParams = Field(default_factory=SftParams, description="Supervised fine-tuning.")
     dpo: DpoParams = Field(default_factory=DpoParams, description="Direct preference optimisation.")
 
 
-class PosttrainConfig(_PosttrainSections):
+class PosttrainConfig(PosttrainSections):
     """From a base model to a chat model."""
 
     documents: str = Field("mix@latest", description="The documents to mine conversations from: a mix.")
     base: str = Field("pretrain@latest", description="The base model.")
 
 
-class _EvaluateSections(_Config):
+class EvaluateSections(FlowConfig):
     evaluate: EvaluateParams = Field(default_factory=EvaluateParams, description="What is measured on the models.")
     report: ReportParams = Field(default_factory=ReportParams, description="The report page.")
 
 
-class EvaluateConfig(_EvaluateSections):
+class EvaluateConfig(EvaluateSections):
     """Measure models and write the report."""
 
     tokens: str = Field("tokens@latest", description="Held-out tokens, and those of the n-gram baselines.")
@@ -104,121 +147,14 @@ class EvaluateConfig(_EvaluateSections):
     )
 
 
-class PipelineConfig(CurateConfig, _PretrainSections, _PosttrainSections, _EvaluateSections):
+class PipelineConfig(CurateConfig, PretrainSections, PosttrainSections, EvaluateSections):
     """The whole road: from a crawl to a chat model and its report."""
 
 
-CONFIGS: dict[str, type[_Config]] = {
+CONFIGS: dict[str, type[FlowConfig]] = {
     "curate": CurateConfig,
     "pretrain": PretrainConfig,
     "posttrain": PosttrainConfig,
     "evaluate": EvaluateConfig,
     "pipeline": PipelineConfig,
 }
-C = TypeVar("C", bound=_Config)
-
-
-def profile_names() -> list[str]:
-    """Profiles that come with Sluice."""
-    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
-
-
-def resolve(
-    flow: str, profile: str = "demo", file: Path | None = None, sets: Sequence[str] = (), run: RunOptions | None = None
-) -> _Config:
-    """The configuration of a flow: profile, then file, then `a.b=value` settings.
-
-    A profile or file may hold sections of other flows, which this one leaves out; `sets` may not.
-
-    Raises:
-        BadConfig: an unknown flow, profile, section or key, or an unusable value, in one line.
-    """
-    if flow not in CONFIGS:
-        raise BadConfig(f"no flow is called {flow!r}; the flows: {', '.join(CONFIGS)}")
-    path = PROFILES / f"{profile}.yaml"
-    if not path.is_file():
-        raise BadConfig(f"no profile is called {profile!r}; the profiles: {', '.join(profile_names())}")
-    values = _for_flow(flow, _read_yaml(path), str(path))
-    if file is not None:
-        values = _merged(values, _for_flow(flow, _read_yaml(file), str(file)))
-    for setting in sets:
-        values = _merged(values, _parse_set(setting))
-    if run is not None:
-        values["run"] = run.model_dump(exclude_unset=True)
-    return validated(CONFIGS[flow], values)
-
-
-def validated(config: type[C], values: Mapping[str, Any]) -> C:
-    """Validate a flow's configuration, turning pydantic's report into one line.
-
-    Raises:
-        BadConfig: where the first mistake is, what it is, and the nearest known key.
-    """
-    try:
-        return config.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
-            known = _known_keys(config, first["loc"][:-1])
-            near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
-            raise BadConfig(f"config: unknown key {place}; {hint}") from error
-        raise BadConfig(f"config: {place}: {first['msg']} (got {first.get('input')!r})") from error
-
-
-def _for_flow(flow: str, values: dict[str, Any], where: str) -> dict[str, Any]:
-    """The sections that this flow has; a section that no flow has is an error."""
-    known = {name for config in CONFIGS.values() for name in config.model_fields}
-    for name in values:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            raise BadConfig(f"{where}: unknown section {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-    return {name: value for name, value in values.items() if name in CONFIGS[flow].model_fields}
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadConfig(f"--config {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadConfig(f"--config {path}: not YAML: {' '.join(str(error).split())}") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise BadConfig(f"--config {path}: sections expected at the top, found {type(values).__name__}")
-    return values
-
-
-def _parse_set(setting: str) -> dict[str, Any]:
-    """`a.b=value` -> {"a": {"b": value}}; the value is read as YAML."""
-    place, equals, text = setting.partition("=")
-    if not equals or not all(place.split(".")):
-        raise BadConfig(f"--set {setting}: write section.key=value, as in --set pretrain.steps=100")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadConfig(f"--set {setting}: the value is not YAML: {' '.join(str(error).split())}") from error
-    for name in reversed(place.split(".")):
-        value = {name: value}
-    return value
-
-
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(base)
-    for name, value in over.items():
-        old = result.get(name)
-        result[name] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return result
-
-
-def _known_keys(config: type[BaseModel], place: Sequence[int | str]) -> list[str]:
-    """Field names of the model at a place in a configuration."""
-    model: Any = config
-    for name in place:
-        field = getattr(model, "model_fields", {}).get(str(name))
-        if field is None:
-            return []
-        model = field.annotation
-    return list(getattr(model, "model_fields", {}))

@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from flows.config import CONFIGS, resolve
+from flows.config import CONFIGS
+from flows.resolving import resolve
 
 POOL = "sluice"
 SCHEDULES = {("pipeline", "demo"): "0 3 * * *"}  # nightly: what is new is computed, the rest reused

@@ -5,7 +5,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows.config import EvaluateConfig, _EvaluateSections
+from flows.config import EvaluateConfig, EvaluateSections
 from flows.road import Road, report_link, result_row, walking
 from infra.store import Artifact
 from tasks.evaluate.stage import evaluate as evaluate_stage
@@ -15,7 +15,7 @@ REPORT_KEY = "report"  # of the Prefect artifact with the funnel and the link
 
 
 def evaluate_road(
-    road: Road, config: _EvaluateSections, tokens: Artifact, chat: Artifact, models: Sequence[Artifact]
+    road: Road, config: EvaluateSections, tokens: Artifact, chat: Artifact, models: Sequence[Artifact]
 ) -> Artifact:
     """Walk the road from the models to the report, and show its link in Prefect."""
     evaluation = road(evaluate_stage, tokens=tokens, chat=chat, models=list(models), params=config.evaluate)

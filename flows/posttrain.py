@@ -5,7 +5,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows.config import PosttrainConfig, _PosttrainSections
+from flows.config import PosttrainConfig, PosttrainSections
 from flows.road import Road, result_row, walking
 from infra.store import Artifact
 from tasks.chat_data.stage import chat_data
@@ -22,7 +22,7 @@ class Chat:
     dpo: Artifact
 
 
-def posttrain_road(road: Road, config: _PosttrainSections, documents: Artifact, base: Artifact) -> Chat:
+def posttrain_road(road: Road, config: PosttrainSections, documents: Artifact, base: Artifact) -> Chat:
     """Walk the road from the base model to the chat model."""
     data = road(chat_data, documents=documents, params=config.chat_data)
     sft = road(sft_stage, model=base, chat=data, params=config.sft)

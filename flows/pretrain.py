@@ -5,7 +5,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows.config import PretrainConfig, _PretrainSections
+from flows.config import PretrainConfig, PretrainSections
 from flows.road import Road, result_row, walking
 from infra.store import Artifact
 from tasks.pretrain import pretrain as pretrain_stage
@@ -21,7 +21,7 @@ class Base:
     model: Artifact
 
 
-def pretrain_road(road: Road, config: _PretrainSections, documents: Artifact) -> Base:
+def pretrain_road(road: Road, config: PretrainSections, documents: Artifact) -> Base:
     """Walk the road from the mix to the base model."""
     tokenizer = road(train_tokenizer, documents=documents, params=config.tokenizer)
     tokens = road(tokens_stage, documents=documents, tokenizer=tokenizer, params=config.tokens)

@@ -8,12 +8,21 @@ from infra.stage import REGISTRY, Stage
 # In the order of the road. A stage of another name is not part of Sluice.
 MODULES = {
     "sample-crawl": "tasks.sample_crawl.stage",
+    "url-lists": "tasks.url_lists.stage",
+    "word-lists": "tasks.word_lists",
+    "language-model": "tasks.language_model",
     "extract": "tasks.extract.stage",
     "measure": "tasks.measure",
     "filter": "tasks.filter",
+    "quality-model": "tasks.classifier.stage",
+    "domain-model": "tasks.classifier.stage",
+    "classifier": "tasks.classifier.stage",
+    "score": "tasks.score",
+    "select": "tasks.select",
     "signatures": "tasks.signatures",
     "dedup": "tasks.dedup.stage",
     "mix": "tasks.mix.stage",
+    "curation-report": "tasks.curation_report.stage",
     "tokenizer": "tasks.tokenizer",
     "tokens": "tasks.tokens.stage",
     "pretrain": "tasks.pretrain",
@@ -24,7 +33,23 @@ MODULES = {
     "report": "tasks.report.stage",
 }
 
-_CURATE = ("sample-crawl", "extract", "measure", "filter", "signatures", "dedup", "mix")
+_CURATE = (
+    "sample-crawl",
+    "url-lists",
+    "word-lists",
+    "language-model",
+    "extract",
+    "measure",
+    "filter",
+    "quality-model",
+    "domain-model",
+    "score",
+    "select",
+    "signatures",
+    "dedup",
+    "mix",
+    "curation-report",
+)
 _PRETRAIN = ("tokenizer", "tokens", "pretrain")
 _POSTTRAIN = ("chat-data", "sft", "dpo")
 _EVALUATE = ("evaluate", "report")

@@ -29,8 +29,10 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run a flow; what exists already is reused, what a killed run left is continued."""
-    from flows.config import resolve
+    from flows.config import CurateConfig
+    from flows.resolving import resolve
     from flows.road import RunOptions, check_options
+    from tasks.crawl import check_places
 
     options = RunOptions(
         store=str(the_store(store).root),
@@ -41,6 +43,8 @@ def run(
     )
     resolved = resolve(flow, profile, config, sets or (), options)
     check_options(flow, options)
+    if isinstance(resolved, CurateConfig):
+        check_places(resolved.crawl)  # before a server is started for nothing
     _log_to(sys.stderr if as_json else sys.stdout)
     from infra.prefect_server import prefect_api
 

@@ -35,17 +35,17 @@ from tasks.curation_report.survey import (
     skipped_samples,
     tally_rows,
 )
-from tasks.documents import Documents, Step, columns_of, lineage, open_part
+from tasks.documents import Step, columns_of, lineage, open_part
 
 PAGE = "curation.html"
 SUMMARY = "curation.json"
 AXIS_PARTS = 16  # parts that are looked at to choose the axes, evenly spaced
 
 
-class Curated(Documents):
+class Curated(Artifact):
     """Role: documents behind which a `measure` stands."""
 
-    accepts = ("measure", "filter", "select", "signatures", "dedup", "pii", "decontaminate", "mix")
+    accepts = ("measure", "filter", "score", "select", "signatures", "dedup", "pii", "decontaminate", "mix")
 
 
 class CurationReportParams(Params):
