@@ -10,6 +10,7 @@ from typing import Any
 from prefect import flow
 
 from flows.config import CrawlSection, CurateConfig, DomainSection, LookupSection, QualitySection
+from flows.pages import show_page
 from flows.places import files_of, split_places
 from flows.road import Road, result_row, walking
 from infra.stage import Source
@@ -50,7 +51,7 @@ def curate_road(road: Road, config: CurateConfig) -> Artifact:
     signed = road(signatures, documents=selected, params=config.signatures)
     deduplicated = road(deduplicate, signatures=[signed], params=config.dedup)
     mixed = road(mix, documents=deduplicated, params=config.mix)
-    road(curation_report, documents=mixed, params=config.curation_report)
+    show_page(road(curation_report, documents=mixed, params=config.curation_report))
     return mixed
 
 

@@ -6,12 +6,11 @@ from typing import Any
 from prefect import flow
 
 from flows.config import EvaluateConfig, EvaluateSections
-from flows.road import Road, report_link, result_row, walking
+from flows.pages import show_page
+from flows.road import Road, result_row, walking
 from infra.store import Artifact
 from tasks.evaluate.stage import evaluate as evaluate_stage
 from tasks.report.stage import report as report_stage
-
-REPORT_KEY = "report"  # of the Prefect artifact with the funnel and the link
 
 
 def evaluate_road(
@@ -20,20 +19,8 @@ def evaluate_road(
     """Walk the road from the models to the report, and show its link in Prefect."""
     evaluation = road(evaluate_stage, tokens=tokens, chat=chat, models=list(models), params=config.evaluate)
     report = road(report_stage, evaluation=evaluation, params=config.report)
-    _show_report(report)
+    show_page(report)
     return report
-
-
-def _show_report(report: Artifact) -> None:
-    from prefect.artifacts import create_markdown_artifact
-
-    from tasks.report.funnel import funnel_markdown
-
-    funnel = funnel_markdown([artifact.manifest for artifact in report.ancestors()])
-    link = report_link(report)
-    create_markdown_artifact(
-        f"[Open the report]({link})\n\n{funnel}", key=REPORT_KEY, description=f"Funnel and [report]({link})"
-    )
 
 
 @flow(name="evaluate")

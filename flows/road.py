@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -153,12 +152,3 @@ class LogReporter:
         if dropped:
             account += f" ({dropped:,} dropped)"
         self._log.info("%-12s %-62s %10s  %s", manifest.stage, account, how, manifest.ref)
-
-
-def report_link(artifact: Artifact) -> str:
-    """Where to open a report: the address `sluice serve` gives its runs, else the file itself."""
-    import os
-
-    file = artifact.file("report.html")
-    base = os.environ.get("SLUICE_REPORTS_URL")
-    return f"{base}/{artifact.version}/report.html" if base else Path(file).as_uri()

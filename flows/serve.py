@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from flows.pages import ADDRESS_VARIABLE, PAGES
 from infra.errors import BadInput, EnvironmentProblem
 from infra.prefect_server import HOST, prefect_api
 from infra.store import Store
 
-REPORT = re.compile(r"/([0-9a-f]{16})/report\.html")
+PAGE_ADDRESS = re.compile(r"/([a-z-]+)/([0-9a-f]+)")
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def serving(store: Store, port: int, reports_port: int) -> Iterator[list[str]]:
     for wanted, option in ((port, "--port"), (reports_port, "--reports-port")):
         _require_free(wanted, option)
     os.environ["SLUICE_STORE"] = str(store.root)
-    os.environ["SLUICE_REPORTS_URL"] = f"http://{HOST}:{reports_port}"
+    os.environ[ADDRESS_VARIABLE] = f"http://{HOST}:{reports_port}"
     with prefect_api(port=port, ui=True), _reports(store, reports_port):
         from flows.deployments import POOL, register
 
@@ -67,18 +68,18 @@ def _reports(store: Store, port: int) -> Iterator[None]:
 
 
 class _ReportHandler(http.server.BaseHTTPRequestHandler):
-    """`/<version>/report.html` of committed reports; nothing else of the store can be asked for."""
+    """`/<stage>/<version>`: the pages of committed reports; nothing else of the store can be asked for."""
 
     def __init__(self, store: Store, *args: object) -> None:
         self._store = store
         super().__init__(*args)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
-        match = REPORT.fullmatch(self.path)
+        match = PAGE_ADDRESS.fullmatch(self.path)
         try:
-            if match is None:
+            if match is None or match[1] not in PAGES:
                 raise BadInput("not a report")
-            body = self._store.open(f"report/{match.group(1)}").file("report.html").read_bytes()
+            body = self._store.open(f"{match[1]}/{match[2]}").file(PAGES[match[1]]).read_bytes()
         except (BadInput, OSError):
             self.send_error(404, "no such report")
             return

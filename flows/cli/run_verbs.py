@@ -53,11 +53,11 @@ def run(
     if as_json:
         print_json(rows)
         return
-    reports = [row for row in rows if row["stage"] == "report"]
-    if reports:
-        from flows.road import report_link
+    from flows.pages import PAGES, page_link
 
-        typer.echo(f"report: {report_link(the_store(store).open(reports[-1]['ref']))}")
+    pages = {row["stage"]: row["ref"] for row in rows if row["stage"] in PAGES}
+    for name, ref in pages.items():
+        typer.echo(f"{name}: {page_link(the_store(store).open(ref))}")
 
 
 def stage(
