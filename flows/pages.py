@@ -1,7 +1,7 @@
 """The HTML pages among the artifacts: where each can be opened, and how Prefect shows it.
 
-`sluice serve` answers `/<stage>/<version>` on loopback and tells its runs the address by `SLUICE_REPORTS_URL`; without a
-server a page is opened as a file.
+`sluice serve` answers `/<stage>/<version>` on loopback and tells its runs the address by `SLUICE_REPORTS_URL`; without
+a server a page is opened as a file.
 """
 
 import os

@@ -20,7 +20,7 @@ from infra.errors import BadInput, EnvironmentProblem
 from infra.prefect_server import HOST, prefect_api
 from infra.store import Store
 
-PAGE_ADDRESS = re.compile(r"/([a-z-]+)/([0-9a-f]+)")
+PAGE_ADDRESS = re.compile(r"/([a-z-]+)/([0-9a-f]{16})")
 
 
 @contextmanager
