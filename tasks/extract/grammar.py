@@ -43,3 +43,20 @@ def length_of(text: str) -> int | None:
     (12, None, None)
     """
     return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_LENGTH_DIGITS else None
+
+
+def empty_line(head: bytes, limit: int) -> tuple[int, int]:
+    """Where the lines before the first empty one end, and where what follows it begins; (-1, -1): there is none.
+
+    Lines end with CR LF, or with LF alone as some old writers have them.
+
+    >>> empty_line(b"a\\r\\n\\r\\nb", 100), empty_line(b"a\\n\\nb", 100), empty_line(b"a", 100)
+    ((1, 5), (1, 3), (-1, -1))
+    """
+    end = head.find(b"\n\r\n", 0, limit)
+    bare = head.find(b"\n\n", 0, end if end >= 0 else limit)
+    if bare >= 0:
+        return bare, bare + 2
+    if end < 0:
+        return -1, -1
+    return end - (head[end - 1 : end] == b"\r"), end + 3

@@ -1,28 +1,34 @@
 """HTTP responses as crawls store them: headers as sent, bodies often already decoded, sometimes half there.
 
-The rule throughout: believe the bytes before the header. A coding that a body visibly does not have is ignored, and a
-coded body that breaks off gives what could be decoded up to there.
+The rule throughout: believe the bytes before the header. `codings.py` undoes what was done to a body.
 """
 
-import io
 import re
-import zlib
 from dataclasses import dataclass
 
+from tasks.extract.codings import Decoded, is_text, undo
+from tasks.extract.grammar import empty_line
+
 MAX_HEAD_BYTES = 256 << 10  # of an HTTP header; servers refuse far smaller ones
+MAX_CODINGS = 8  # of one body; a longer list is an attack or an accident
+MAX_CHUNK_LINE_BYTES = 64  # of a line that should have been a chunk's size
 _STATUS_LINE = re.compile(rb"^HTTP/\d(?:\.\d)? +(\d{3})(?: |\r|\n|$)")
-_CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,16})[ \t]*(?:;[^\r\n]*)?\r?\n")
-_EMPTY_LINE = re.compile(rb"\r?\n\r?\n")
+_CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]{0,1024})?\r?\n")
+_NEXT_CHUNK = re.compile(rb"\r\n([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]{0,1024})?(?=\r\n)")
+_LINE_END = re.compile(rb"\r?\n")
 
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
     """Status and headers of a response, and its body as stored."""
 
-    status: int
+    status: int | None
+    """None: the page was stored without what the server said about it."""
     headers: list[tuple[str, str]]
     """(name in lower case, value), in order."""
     body: bytes
+    complete_head: bool = True
+    """Whether the empty line after the headers is there."""
 
     def get(self, name: str) -> str:
         """Value of the first header of this name; empty when there is none."""
@@ -33,36 +39,31 @@ class HttpResponse:
         return [value for key, value in self.headers if key == name]
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """A body without transfer and content codings."""
-
-    data: bytes
-    cut: bool = False
-    """It breaks off: `data` is what could be decoded."""
-    oversized: bool = False
-    """It is longer than the limit; `data` is of no use then."""
-    unknown: str = ""
-    """Name of a coding that cannot be undone; `data` is of no use then."""
-
-
 def parse_response(block: bytes) -> HttpResponse | None:
     """Split the block of a `response` record; None when it does not begin with an HTTP status line."""
     status = _STATUS_LINE.match(block)
     if status is None:
         return None
-    end = _EMPTY_LINE.search(block, 0, MAX_HEAD_BYTES)
-    head, body = (block[: end.start()], block[end.end() :]) if end else (block[:MAX_HEAD_BYTES], b"")
+    end, begin = empty_line(block, MAX_HEAD_BYTES)
+    head, body = (block[:end], block[begin:]) if end >= 0 else (block[:MAX_HEAD_BYTES], b"")
+    try:
+        lines = head.decode("utf-8").split("\n")
+    except UnicodeDecodeError:
+        lines = [_header_text(line) for line in head.split(b"\n")]
     headers: list[tuple[str, str]] = []
-    for line in head.split(b"\n")[1:]:
-        text = _header_text(line.rstrip(b"\r"))
-        if text[:1] in (" ", "\t") and headers:  # a folded line continues the one before (RFC 9112, 5.2)
-            headers[-1] = (headers[-1][0], f"{headers[-1][1]} {text.strip()}")
+    for line in lines[1:]:
+        if line[:1] in (" ", "\t") and headers:  # a folded line continues the one before (RFC 9112, 5.2)
+            headers[-1] = (headers[-1][0], f"{headers[-1][1]} {line.strip()}")
             continue
-        name, colon, value = text.partition(":")
+        name, colon, value = line.partition(":")
         if colon:
             headers.append((name.strip().lower(), value.strip()))
-    return HttpResponse(int(status[1]), headers, body)
+    return HttpResponse(int(status[1]), headers, body, end >= 0)
+
+
+def bare_response(content_type: str, block: bytes) -> HttpResponse:
+    """A page stored without HTTP, as `resource` records and some ARC records are."""
+    return HttpResponse(None, [("content-type", content_type)], block)
 
 
 def _header_text(line: bytes) -> str:
@@ -86,125 +87,97 @@ def charset_of(value: str) -> str:
 def decode_body(response: HttpResponse, limit: int) -> Decoded:
     """Undo Transfer-Encoding and Content-Encoding (RFC 9112, 7; RFC 9110, 8.4), last applied first.
 
+    What no header tells is undone where the bytes leave no doubt: a body that is chunks from end to end, and text that
+    is gzip. Common Crawl stores bodies decoded and renames the header to X-Crawl-Content-Encoding; others leave it.
+
     Args:
         limit: bytes; a body that decodes to more is `oversized`, and no more than that is ever held.
     """
     data, cut = response.body, False
-    transfer = _codings(response.all("transfer-encoding"))
-    for coding in reversed([*_codings(response.all("content-encoding")), *transfer]):
-        if coding in ("", "identity"):
-            continue
+    transfer = [coding for coding in _codings(response.all("transfer-encoding")) if coding != "identity"]
+    codings = [coding for coding in _codings(response.all("content-encoding")) if coding not in ("identity", "none")]
+    if len(codings) + len(transfer) > MAX_CODINGS:
+        return Decoded(b"", unknown=f"{len(codings) + len(transfer)} codings")
+    codings += transfer or ["unsaid-chunks"]
+    if media_type(response.get("content-type")).startswith("text/"):
+        codings.insert(0, "gzip")
+    for coding in reversed(codings):
         if coding == "chunked":
             data, broken = dechunk(data)
             cut |= broken
-            continue
-        step = _undo(coding, data, limit)
-        if step.unknown or step.oversized:
-            return step
-        data, cut = step.data, cut or step.cut
+        elif coding == "unsaid-chunks":
+            data = _unsaid_chunks(data)
+        else:
+            step = undo(coding, data, limit)
+            if step.unknown or step.oversized:
+                return step
+            data, cut = step.data, cut or step.cut
     return Decoded(data, cut, oversized=len(data) > limit)
 
 
 def _codings(values: list[str]) -> list[str]:
-    return [name.strip().lower() for value in values for name in value.split(",")]
+    return [coding for value in values for name in value.split(",") if (coding := name.strip().lower())]
+
+
+def _unsaid_chunks(data: bytes) -> bytes:
+    """The chunks joined if the whole body is chunks, the last of them empty; otherwise the body as it is."""
+    if not _CHUNK_SIZE.match(data, 0, MAX_CHUNK_LINE_BYTES) or not data.rstrip(b"\r\n").endswith(b"\n0"):
+        return data
+    joined, broken = dechunk(data)
+    return data if broken else joined
 
 
 def dechunk(data: bytes) -> tuple[bytes, bool]:
-    """Join a chunked body; (bytes, whether it breaks off). A body that is not chunked comes back as it is."""
+    """Join a chunked body; (bytes, whether it breaks off or is wrongly chunked).
+
+    A body that is not chunked comes back as it is. Where a chunk does not end as its size says, the next line that can
+    be a size ends it.
+    """
     pieces: list[bytes] = []
-    position = 0
-    while True:
+    position, wrong, hopeless = 0, False, False
+    while position < len(data):
         size = _CHUNK_SIZE.match(data, position)
-        if size is None:
-            return (data, False) if not pieces else (b"".join(pieces), True)
+        if size is not None:
+            begin = size.end()
+            stop = begin + int(size[1], 16)
+            if stop == begin:
+                return b"".join(pieces), wrong
+        elif pieces:  # a spoilt size: the chunk ends where the next one begins
+            line = data.find(b"\r\n", position, position + MAX_CHUNK_LINE_BYTES)
+            begin, stop = (line + 2 if line >= 0 else position), -1
+        else:
+            return data, False
+        if stop != len(data) and (stop < 0 or not _LINE_END.match(data, stop)):
+            following = -1 if hopeless else _next_chunk(data, begin)
+            hopeless = following < 0  # not asked again: it would take a look at all the rest for every chunk
+            if following >= 0:
+                stop = following
+            elif not pieces and not _is_cut_chunk(data, begin, stop):
+                return data, False
+            elif not begin <= stop <= len(data):
+                stop = len(data)
+            wrong = True
+        pieces.append(data[begin:stop])
+        line_end = _LINE_END.match(data, stop)
+        position = line_end.end() if line_end else stop
+    return b"".join(pieces), True
+
+
+def _next_chunk(data: bytes, begin: int) -> int:
+    """Where the line end stands before the next line that is a chunk's size and leads to another line end; -1: none."""
+    # The line end before the place itself counts, too: a line that was no size may be followed by one that is.
+    for size in _NEXT_CHUNK.finditer(data, max(0, begin - 2)):
         length = int(size[1], 16)
-        if length == 0:
-            return b"".join(pieces), False
-        piece = data[size.end() : size.end() + length]
-        pieces.append(piece)
-        if len(piece) < length:
-            # A first "chunk" far larger than the body is a page whose text happens to begin with a hexadecimal word.
-            return (data, False) if len(pieces) == 1 and length > 2 * len(data) else (b"".join(pieces), True)
-        position = size.end() + length
-        line_end = re.compile(rb"\r?\n").match(data, position)
-        position = line_end.end() if line_end else position
+        stop = size.end() + 2 + length
+        if not length or data[stop : stop + 2] == b"\r\n":
+            return max(begin, size.start())
+    return -1
 
 
-def _undo(coding: str, data: bytes, limit: int) -> Decoded:
-    if coding in ("gzip", "x-gzip"):
-        return _inflate(data, 16 + zlib.MAX_WBITS, limit) if data[:2] == b"\x1f\x8b" else Decoded(data)
-    if coding == "deflate":
-        # Meant is zlib (RFC 9110, 8.4.1.2); some servers send bare deflate.
-        zlib_header = len(data) > 1 and data[0] & 0x0F == 8 and (data[0] << 8 | data[1]) % 31 == 0
-        return _inflate(data, zlib.MAX_WBITS if zlib_header else -zlib.MAX_WBITS, limit)
-    if coding == "br":
-        return _unbrotli(data, limit)
-    if coding == "zstd":
-        return _unzstd(data, limit) if data[:4] == b"\x28\xb5\x2f\xfd" else Decoded(data)
-    return Decoded(b"", unknown=coding)
-
-
-def _inflate(data: bytes, wbits: int, limit: int) -> Decoded:
-    pieces: list[bytes] = []
-    held = 0
-    while data:
-        inflater = zlib.decompressobj(wbits)
-        fed = 0
-        # In steps, since an error drops whatever the failing call had decoded.
-        while fed < len(data) and not inflater.eof:
-            step = data[fed : fed + 4096]
-            fed += len(step)
-            try:
-                piece = inflater.decompress(step, limit + 1 - held)
-            except zlib.error:
-                # Never was deflate: take the body as it is. Broke later: take what there is.
-                return Decoded(b"".join(pieces), cut=True) if held else Decoded(data)
-            pieces.append(piece)
-            held += len(piece)
-            if held > limit:
-                return Decoded(b"", oversized=True)
-        if not inflater.eof:
-            return Decoded(b"".join(pieces), cut=True)
-        data = inflater.unused_data + data[fed:]
-        if wbits < 16 or data[:2] != b"\x1f\x8b":  # only gzip has members that follow one another
-            break
-    return Decoded(b"".join(pieces))
-
-
-def _unbrotli(data: bytes, limit: int) -> Decoded:
-    import brotli
-
-    decoder = brotli.Decompressor()
-    pieces: list[bytes] = []
-    held = 0
-    try:
-        feed = data
-        while not decoder.is_finished():
-            piece = decoder.process(feed, output_buffer_limit=1 << 16)
-            feed = b""
-            pieces.append(piece)
-            held += len(piece)
-            if held > limit:
-                return Decoded(b"", oversized=True)
-            if not piece and decoder.can_accept_more_data():
-                return Decoded(b"".join(pieces), cut=True)
-    except brotli.error:
-        return Decoded(b"".join(pieces), cut=True) if held else Decoded(data)
-    return Decoded(b"".join(pieces))
-
-
-def _unzstd(data: bytes, limit: int) -> Decoded:
-    from fastwarc.stream_io import ZstdReader
-
-    pieces: list[bytes] = []
-    held = 0
-    try:
-        with ZstdReader(io.BytesIO(data)) as reader:
-            while piece := reader.read(1 << 16):
-                pieces.append(piece)
-                held += len(piece)
-                if held > limit:
-                    return Decoded(b"", oversized=True)
-    except OSError:
-        return Decoded(b"".join(pieces), cut=True) if held else Decoded(data)
-    return Decoded(b"".join(pieces))
+def _is_cut_chunk(data: bytes, begin: int, stop: int) -> bool:
+    """Whether a body is the beginning of one large chunk, and not text that begins with a hexadecimal word."""
+    if stop <= len(data):
+        return False
+    if data[begin - 2 : begin] == b"\r\n" and (data[begin : begin + 1] == b"<" or not is_text(data[begin:])):
+        return True
+    return stop - len(data) <= len(data)

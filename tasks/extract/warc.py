@@ -2,11 +2,10 @@
 
 import re
 
-from tasks.extract.grammar import MAX_HEADER_BYTES, Grammar, Header, length_of
+from tasks.extract.grammar import MAX_HEADER_BYTES, Grammar, Header, empty_line, length_of
 from tasks.extract.members import Buffer
 
 MAGIC = b"WARC/"
-_EMPTY_LINE = re.compile(rb"\r?\n\r?\n")  # bare line feeds too, as some old writers have them
 _OPENING = re.compile(rb"WARC/\d\.\d{1,2}[ \t]*\r?\n(?:warc|content)-", re.IGNORECASE)
 _OPENING_BYTES = 32  # as many as `_OPENING` can need
 
@@ -18,10 +17,10 @@ def opens(head: bytes) -> bool:
 
 def parse(head: bytes) -> Header | None:
     """The header at the beginning of these bytes; None when its empty line is not among them."""
-    end = _EMPTY_LINE.search(head, 0, MAX_HEADER_BYTES)
-    if end is None:
+    end, size = empty_line(head, MAX_HEADER_BYTES)
+    if end < 0:
         return None
-    written = head[: end.start()]
+    written = head[:end]
     try:
         text = written.decode()
     except UnicodeDecodeError:
@@ -36,7 +35,7 @@ def parse(head: bytes) -> Header | None:
         if colon:
             last = name.strip().lower()
             fields.setdefault(last, value.strip())
-    return Header(end.end(), length_of(fields.get("content-length", "")), fields)
+    return Header(size, length_of(fields.get("content-length", "")), fields)
 
 
 def next_opening(data: Buffer, position: int) -> int | None:
