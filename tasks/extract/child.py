@@ -1,0 +1,72 @@
+"""What the child process does with one page: decode it, judge its plain text, extract it.
+
+In and out are bytes (`sandbox.py`): a JSON line about the page and the body in, JSON out.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tasks.extract import page
+from tasks.extract.charset import decode
+from tasks.extract.gates import Skip
+from tasks.extract.page import well_formed
+from tasks.extract.params import ExtractParams
+from tasks.extract.plain import PlainTextGate
+
+
+def page_worker(params: ExtractParams, language_model: Path | None = None) -> Callable[[bytes], bytes]:
+    """The function that the child process runs.
+
+    In: {"charset": of the Content-Type header, "captured_on": YYYY-MM-DD, "url"}, a line feed, the body.
+    Out: {"page": fields of `Page`, "charset", "charset_source", "replaced"} or {"skip": [reason, detail]}.
+
+    Args:
+        language_model: a fastText file for the gate; None: the built-in one.
+
+    Raises:
+        EnvironmentProblem: languages are configured and there is no model.
+    """
+    # Imported before the fork, so that a restarted child has it for nothing.
+    import trafilatura  # noqa: F401
+
+    options = params.options()
+    gate = plain_text_gate(params, language_model)
+
+    def work(message: bytes) -> bytes:
+        head, _, body = message.partition(b"\n")
+        about = json.loads(head)
+        answer: dict[str, Any]
+        try:
+            decoding = decode(body, about["charset"])
+            found = page.extract_page(decoding.text, about["captured_on"], options, url=about["url"], gate=gate)
+        except MemoryError:  # the sandbox's to answer
+            raise
+        except Exception as error:  # noqa: BLE001  one bad page is one skipped page; its type says why
+            found = Skip("extraction_error", f"{type(error).__name__}: {well_formed(str(error))}")
+        if isinstance(found, Skip):
+            answer = {"skip": [found.reason, found.detail]}
+        else:
+            answer = {
+                "page": asdict(found),
+                "charset": decoding.charset,
+                "charset_source": decoding.source,
+                "replaced": decoding.replaced,
+            }
+        return json.dumps(answer, ensure_ascii=False).encode()
+
+    return work
+
+
+def plain_text_gate(params: ExtractParams, language_model: Path | None = None) -> PlainTextGate | None:
+    """The gate for the configured languages, its model loaded; None when there are none."""
+    gates = params.gates
+    if gates.languages is None:
+        return None
+    gate = PlainTextGate(
+        gates.languages, gates.min_language_score, gates.min_plain_words, language_model=language_model
+    )
+    gate.load()
+    return gate
