@@ -6,6 +6,7 @@ many workers do not come back at once. Half of the first delay is waited in any 
 one retry a second (status.commoncrawl.org). The waits change nothing that is written.
 """
 
+import logging
 import random
 import time
 from dataclasses import dataclass, field
@@ -17,8 +18,10 @@ from infra.errors import BadInput, SluiceError
 from infra.remote.address import shown
 
 RETRY_AFTER_LIMIT = 600.0  # seconds; a server that wants longer is asked again then
+WORTH_SAYING = 3  # failures in a row; one or two are everyday
 PROGRESS_BYTES = 1 << 16  # received since the last failure: the server works, if haltingly, and the count starts anew
 
+log = logging.getLogger("sluice.remote")
 _dice = random.SystemRandom()
 
 
@@ -85,7 +88,10 @@ class Patience:
                 f"{shown(self.url)}: {error}; {self.failures} attempts within {waited:.0f} s were in vain. Finished"
                 " parts are kept: run the same command again when the server is well, or raise crawl.attempts"
             ) from error
-        time.sleep(self.access.delay(self.failures, error.retry_after))
+        delay = self.access.delay(self.failures, error.retry_after)
+        if self.failures >= WORTH_SAYING:
+            log.warning("%s: %s; asked %d times, again in %.0f s", shown(self.url), error, self.failures, delay)
+        time.sleep(delay)
 
 
 def refusal(url: str, status: int, start: int = 0) -> SluiceError | None:

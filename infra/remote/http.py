@@ -4,12 +4,16 @@ import socket
 import ssl
 import urllib.request
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from infra.errors import BadInput
 from infra.remote.access import Access, Transient, refusal, seconds_of, user_agent
 from infra.remote.address import shown
 from infra.remote.reply import Reply, reply_of
+
+if TYPE_CHECKING:
+    from urllib3 import PoolManager  # imported when the first request is made
 
 MAX_REDIRECTS = 5
 CONNECT_SECONDS = 15.0
@@ -114,7 +118,7 @@ def _failure(url: str, error: Exception) -> Exception:
     return Transient(f"the connection failed ({type(error).__name__})")
 
 
-def _pool(url: str):  # type: ignore[no-untyped-def]  # urllib3 is imported when the first request is made
+def _pool(url: str) -> "PoolManager":
     parts = urlsplit(url)
     host = parts.hostname or ""
     proxy = urllib.request.getproxies().get(parts.scheme)
@@ -124,7 +128,7 @@ def _pool(url: str):  # type: ignore[no-untyped-def]  # urllib3 is imported when
 
 
 @lru_cache
-def _manager(proxy: str | None):  # type: ignore[no-untyped-def]
+def _manager(proxy: str | None) -> "PoolManager":
     """A process's pool of connections, direct or through a proxy."""
     import urllib3
 

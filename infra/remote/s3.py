@@ -64,7 +64,7 @@ def _call(url: str, access: Access, operation: str, asked: dict[str, Any], start
 
 
 @lru_cache
-def _client(endpoint: str | None, timeout: float):  # type: ignore[no-untyped-def]  # boto3 makes classes as it goes
+def _client(endpoint: str | None, timeout: float) -> Any:  # boto3 makes its classes as it goes
     """A process's client.
 
     Raises:

@@ -36,4 +36,6 @@ def check_head(where: str, head: bytes) -> None:
     if not head:
         raise BadInput(f"{where}: the file is empty; remove it or fetch it again")
     if not looks_right(head):
-        raise BadInput(f"{where}: not a WARC file (it does not begin with a WARC or ARC record); remove it from the crawl")
+        raise BadInput(
+            f"{where}: not a WARC file (it does not begin with a WARC or ARC record); remove it from the crawl"
+        )
