@@ -67,6 +67,8 @@ class CrawlParams(Params):
     def _one_way_to_name_it(self) -> Self:
         if self.paths is not None and self.id is not None:
             raise ValueError(f"give crawl.paths or crawl.id={self.id}, not both")
+        if self.paths is None and self.id is None and (self.max_files or self.sample_files):
+            raise ValueError("max_files and sample_files choose among the files of crawl.paths or crawl.id; give one")
         return self
 
     @property

@@ -31,6 +31,8 @@ def locations(place: str, params: CrawlParams, *, ask_servers: bool = True) -> l
         BadInput: nothing is there, or nothing of it can be a file of a crawl.
         Unreachable: a server does not answer.
     """
+    if not place.strip():
+        raise BadInput("crawl.paths: an empty path; give a folder, a glob, a file or an address")
     if is_remote(place):
         return _behind(place, params) if ask_servers else []
     if "://" in place:

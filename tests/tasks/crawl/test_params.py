@@ -19,6 +19,7 @@ def test_ids_of_common_crawl(known: str) -> None:
         ({"id": "CC-MAIN-2026-04/../x"}, "is no crawl id"),
         ({"id": "CC-MAIN-2026-04", "paths": "here"}, "give crawl.paths or crawl.id=CC-MAIN-2026-04, not both"),
         ({"id": "CC-MAIN-2026-04", "kind": "wat"}, "'warc' or 'wet'"),
+        ({"max_files": 3}, "give one"),
         ({"sample_files": 2.5}, "a share below 1 or a whole number"),
         ({"sample_files": 0}, "greater than 0"),
         ({"max_files": 0}, "greater than or equal to 1"),

@@ -172,6 +172,8 @@ def test_a_file_is_asked_for_once_a_day(server: FailingServer, digests: DigestCa
 
 
 def test_addresses_that_name_no_file(server: FailingServer) -> None:
+    with pytest.raises(BadInput, match="an empty path"):
+        locations(" ", CrawlParams())
     with pytest.raises(BadInput, match="addresses begin with https://"):
         locations("ftp://example.org/a.warc.gz", CrawlParams())
     with pytest.raises(BadInput, match="names no file"):
