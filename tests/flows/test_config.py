@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.config import CONFIGS, profile_names, resolve
+from flows.config import CONFIGS
+from flows.resolving import profile_names, resolve
 from flows.road import RunOptions
 from infra.errors import BadConfig
 
