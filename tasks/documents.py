@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from infra.errors import BadInput
 from infra.store import Artifact
@@ -22,13 +23,26 @@ from infra.store import Artifact
 BASE = "documents"  # table with one row a document
 KEPT = "kept"  # table with the rows that a stage keeps
 SPANS = "spans"  # table of edits
+SCORES = "scores"  # table of what classifiers said; its column `named` maps further names to numbers
 IDENTITY = ("doc_id", "part", "row")
 
 
 class Documents(Artifact):
     """Role: anything that stands for a set of documents."""
 
-    accepts = ("extract", "imported", "measure", "filter", "signatures", "dedup", "decontaminate", "mix")
+    accepts = (
+        "extract",
+        "imported",
+        "measure",
+        "filter",
+        "score",
+        "select",
+        "signatures",
+        "dedup",
+        "pii",
+        "decontaminate",
+        "mix",
+    )
 
 
 @dataclass(frozen=True)
@@ -86,6 +100,7 @@ def columns_of(ref: Artifact) -> list[str]:
         for table in (KEPT, BASE):
             if step.artifact.has_table(table):
                 names.update(dict.fromkeys(step.artifact.columns(table)))
+        names.update(dict.fromkeys(_scored(step.artifact)))
     return list(names)
 
 
@@ -149,6 +164,8 @@ def _kept_rows(steps: Sequence[Step]) -> np.ndarray:
 
 def _column(steps: Sequence[Step], name: str, kept: np.ndarray, ref: Artifact) -> pa.ChunkedArray:
     for step in steps:
+        if name in _scored(step.artifact):
+            return _score(step, name, kept)
         for table in (KEPT, BASE, "signatures"):
             if not step.artifact.has_table(table) or name not in step.artifact.columns(table):
                 continue
@@ -160,6 +177,18 @@ def _column(steps: Sequence[Step], name: str, kept: np.ndarray, ref: Artifact) -
                 places = kept
             return rows.column(name).take(pa.array(places))
     raise BadInput(f"{ref.ref} and its lineage hold no column {name!r}; there are: {', '.join(columns_of(ref))}")
+
+
+def _scored(artifact: Artifact) -> list[str]:
+    """The scores that an artifact holds: of the columns of its table those that a classifier filled."""
+    return list(artifact.manifest.metrics["scores"]) if artifact.has_table(SCORES) else []
+
+
+def _score(step: Step, name: str, kept: np.ndarray) -> pa.ChunkedArray:
+    own_column = name in step.artifact.columns(SCORES)
+    rows = step.artifact.read_part(SCORES, step.part, ["row", name if own_column else "named"])
+    column = rows.column(1) if own_column else pc.map_lookup(rows.column(1), query_key=name, occurrence="first")
+    return column.take(pa.array(np.searchsorted(rows.column("row").to_numpy(), kept)))
 
 
 def _edited(steps: Sequence[Step], kept: np.ndarray, text: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

@@ -34,6 +34,7 @@ def test_each_document_once_with_text_split_domain_and_size(spark: Any, store: S
         assert row["split"] == split_of(canonical_url(row["url"]), HALVES.split)
         assert row["n_bytes"] == len(row["text"].encode())
         assert (row["domain"], row["quality"], row["site"], row["language"]) == ("general", None, None, None)
+        assert row["anneal"] is False
     assert set(table.column("split").to_pylist()) == {"train", "validation", "test"}
     sides = table.column("split").to_pylist()
     assert sides[:20] == sides[20:]  # the second part holds the same pages under URLs that track
@@ -48,7 +49,7 @@ def test_recipe_accounts_for_every_byte(spark: Any, store: Store) -> None:
         rows = [row for row in table.to_pylist() if row["split"] == split]
         assert general[split] == {"documents": len(rows), "bytes": sum(row["n_bytes"] for row in rows)}
         assert made.manifest.metrics[f"documents_{split}"] == len(rows)
-    assert (general["share"], general["drawn"], recipe["annealing"]) == (1.0, 1.0, [])
+    assert (general["share"], general["drawn"], recipe["annealing"]) == (1.0, 1.0, None)
     assert made.manifest.metrics["bytes"] == sum(table.column("n_bytes").to_pylist())
 
 
@@ -117,8 +118,9 @@ def test_a_scores_domain_and_quality_come_through_and_gaps_are_general() -> None
             "quality": [0.5, None],
         }
     )
-    done = finish(table, SplitParams(validation=0, test=0))
+    done = finish(table, SplitParams(validation=0, test=0), {"code": 0.5, "general": 0.1})
     assert done.schema == DOCUMENTS
     assert done.column("domain").to_pylist() == ["code", "general"]
     assert done.column("quality").to_pylist() == [pytest.approx(0.5), None]
     assert done.column("n_bytes").to_pylist() == [0, 1]
+    assert done.column("anneal").to_pylist() == [True, False]
