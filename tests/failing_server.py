@@ -15,15 +15,16 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from infra.remote import Access
 
-# Waits of milliseconds; a connection is dead after half a second.
-HASTE = Access(attempts=5, first_delay=0.002, max_delay=0.01, timeout=0.5)
+# Waits of milliseconds; patience with a slow machine, though.
+HASTE = Access(attempts=5, first_delay=0.002, max_delay=0.01, timeout=10)
+SOON_DEAD = replace(HASTE, timeout=0.3)
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Fault:
     status: int | None = None
     retry_after: str | None = None
     cut_after: int | None = None
-    """Send so many bytes of the body, then reset the connection."""
+    """Send so many bytes of the body, then close the connection; with `reset`, what has arrived may be lost too."""
     declared_length: int | None = None
     """A Content-Length that is not the body's, which is cut to it or ends before it."""
     at_most: int | None = None
@@ -147,7 +148,7 @@ def _handler(world: FailingServer) -> type[BaseHTTPRequestHandler]:
                 self._note(0)
                 world.over.wait(5)
                 self._reset()
-            elif fault.reset:
+            elif fault.reset and fault.cut_after is None:
                 self._note(0)
                 self._reset()
             elif fault.redirect is not None:
@@ -194,9 +195,9 @@ def _handler(world: FailingServer) -> type[BaseHTTPRequestHandler]:
             except OSError:  # the client has what it wants
                 self.close_connection = True
                 return
-            if fault.cut_after is not None:
+            if fault.cut_after is not None and fault.reset:
                 self._reset()
-            elif declared > len(body):
+            elif fault.cut_after is not None or declared > len(body):
                 self.close_connection = True
 
         def _reset(self) -> None:

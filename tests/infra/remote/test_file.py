@@ -12,7 +12,7 @@ from urllib3.exceptions import MaxRetryError, SSLError
 from infra.errors import BadInput
 from infra.remote import Changed, RemoteFile, Unreachable, http, probe, read_whole
 from infra.remote.access import Transient
-from tests.failing_server import HASTE, FailingServer, Fault
+from tests.failing_server import HASTE, SOON_DEAD, FailingServer, Fault
 
 DATA = random.Random(5).randbytes(900_001)
 PATH = "/crawl-data/a.warc.gz"
@@ -58,6 +58,7 @@ FAULTS = {
     "500": Fault(status=500),
     "reset before the answer": Fault(reset=True),
     "cut in the body": Fault(cut_after=300_000),
+    "reset in the body": Fault(cut_after=300_000, reset=True),
     "cut after the header": Fault(cut_after=0),
     "Content-Length too small": Fault(declared_length=1000),
     "Content-Length too large": Fault(declared_length=800_000),
@@ -73,6 +74,8 @@ FAULTS = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_nothing_is_lost_or_doubled_whatever_fails(server: FailingServer, file: RemoteFile, name: str) -> None:
     server.faults[PATH] = [FAULTS[name], FAULTS[name]]
+    if FAULTS[name].hang:
+        file = RemoteFile(file.url, file.size, file.validator, SOON_DEAD)
     assert file.read(100, 600_100) == DATA[100:600_100]
 
 
@@ -88,7 +91,7 @@ def test_what_came_before_the_cut_is_not_asked_for_again(server: FailingServer, 
     server.faults[PATH] = [Fault(cut_after=400_000)]
     assert file.read(0, 600_000) == DATA[:600_000]
     first, second = server.log[-2:]
-    assert first.start == 0 and (second.start or 0) > 0 and file.traffic.retries == 1
+    assert (first.start, second.start, file.traffic.retries) == (0, 400_000, 1)
 
 
 def test_retry_after_is_waited_for(server: FailingServer, file: RemoteFile, monkeypatch: pytest.MonkeyPatch) -> None:

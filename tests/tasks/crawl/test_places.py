@@ -36,7 +36,7 @@ def server(crawl: Path):
 
 
 def hasty(server: FailingServer, **given: object) -> CrawlParams:
-    settings = {"base_url": server.url, "attempts": 3, "retry_seconds": 0.002, "timeout_seconds": 0.5}
+    settings = {"base_url": server.url, "attempts": 3, "retry_seconds": 0.002, "timeout_seconds": 10}
     return CrawlParams.model_validate({**settings, **given})
 
 

@@ -33,7 +33,7 @@ def server(crawl: Path):
 
 
 def remote(server: FailingServer, store: Store, attempts: int = 4, **given: object):
-    settings = {"base_url": server.url, "retry_seconds": 0.002, "timeout_seconds": 1.0, "attempts": attempts}
+    settings = {"base_url": server.url, "retry_seconds": 0.002, "timeout_seconds": 10, "attempts": attempts}
     source = crawl_source(CrawlParams.model_validate({**settings, "id": ID, **given}), store.digest_cache())
     assert source is not None
     return source
@@ -47,7 +47,7 @@ def rows(artifact: Artifact) -> list[tuple[str, str]]:
 def test_the_rows_are_those_of_local_files_whatever_fails(spark, crawl, server, store, tmp_path) -> None:
     local = extract.run(store, crawl=open_crawl(crawl, store.digest_cache()), params=PARAMS)
     files = [path for path in server.files if path.startswith(SEGMENT)]
-    source = remote(server, store, attempts=8)
+    source = remote(server, store, attempts=8, timeout_seconds=1)
     server.faults[files[0]] = [
         Fault(status=503, retry_after="0"),
         Fault(cut_after=3000),
