@@ -20,7 +20,8 @@ from tasks.extract.plain import PlainTextGate
 def page_worker(params: ExtractParams, language_model: Path | None = None) -> Callable[[bytes], bytes]:
     """The function that the child process runs.
 
-    In: {"charset": of the Content-Type header, "captured_on": YYYY-MM-DD, "url"}, a line feed, the body.
+    In: {"charset": of the Content-Type header, "captured_on": YYYY-MM-DD, "url", "is_text": the body is no page but the
+    text of one}, a line feed, the body.
     Out: {"page": fields of `Page`, "charset", "charset_source", "replaced"} or {"skip": [reason, detail]}.
 
     Args:
@@ -41,7 +42,10 @@ def page_worker(params: ExtractParams, language_model: Path | None = None) -> Ca
         answer: dict[str, Any]
         try:
             decoding = decode(body, about["charset"])
-            found = page.extract_page(decoding.text, about["captured_on"], options, url=about["url"], gate=gate)
+            if about["is_text"]:
+                found = (gate.judge(decoding.text) if gate else None) or page.given_page(decoding.text)
+            else:
+                found = page.extract_page(decoding.text, about["captured_on"], options, url=about["url"], gate=gate)
         except MemoryError:  # the sandbox's to answer
             raise
         except Exception as error:  # noqa: BLE001  one bad page is one skipped page; its type says why

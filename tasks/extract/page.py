@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
 Mode = Literal["precision", "balanced", "recall"]
-Extractor = Literal["trafilatura", "resiliparse"]
+Extractor = Literal["trafilatura", "resiliparse", "given"]
 
 PARSER_DEPTH = 255  # libxml2 drops what is nested deeper (parserInternals.h, without XML_PARSE_HUGE)
 MAX_SPAN = 100  # of a table's cell that trafilatura follows (its main_extractor.py)
@@ -129,6 +129,12 @@ def extract_page(
         metadata=page_metadata(tree, url, captured_on, options.metadata),
         extractor=extractor,
     )
+
+
+def given_page(text: str) -> Page | Skip:
+    """A page whose text someone else has extracted; nothing more is known of it."""
+    text = well_formed(text).strip()
+    return Page(text, "", "", "", Signals(), Metadata(), "given") if text else Skip("empty_text")
 
 
 def _text_of(tree: "HtmlElement", html: str, captured_on: str, options: ExtractionOptions) -> tuple[str, Extractor]:

@@ -55,9 +55,12 @@ class PlainTextGate:
 
     def __call__(self, html: str) -> Skip | None:
         """Judge a decoded page."""
+        return self.judge(plain_text(html))
+
+    def judge(self, text: str) -> Skip | None:
+        """Judge a page's plain text."""
         from tasks.filters.language import identify_languages
 
-        text = plain_text(html)
         n_words = count_words(text)
         if n_words < self._min_words:
             return Skip("plain_words", f"{n_words} words")

@@ -27,7 +27,7 @@ from tasks.extract.lean import use_lean_trafilatura
 from tasks.extract.members import Buffer
 from tasks.extract.page import Signals, header_signals, well_formed
 from tasks.extract.params import ExtractParams
-from tasks.extract.payload import DESCRIBING_KINDS, REGISTERED_KINDS, payload_of
+from tasks.extract.payload import DESCRIBING_KINDS, REGISTERED_KINDS, Payload, payload_of
 from tasks.extract.provenance import digest_fits, doc_id, host_of, parse_date, site_of
 from tasks.extract.records import Record, part_borders, read_records
 from tasks.extract.sandbox import Answer, Sandbox
@@ -227,6 +227,8 @@ class _Extraction:
             return
         row = self._provenance(record)
         outcome = self._outcome(record, row)
+        if record.damage and isinstance(outcome, gates.Skip) and outcome.reason in ("empty_body", "empty_text"):
+            outcome = gates.Skip(record.damage, record.detail)  # it breaks off before there is any text
         if isinstance(outcome, gates.Skip):
             self.skipped.append(row | {"reason": outcome.reason, "detail": outcome.detail[:MAX_DETAIL_CHARS]})
         else:
@@ -280,9 +282,10 @@ class _Extraction:
         row["mime"] = well_formed(declared) or None
         self._check_digest(record, response, digest)
         on = self.params.gates
+        sniff = on.mime and not payload.is_text
         skip = (
             (gates.status_gate(response.status) if on.status and response.status is not None else None)
-            or (gates.declared_type_gate(declared, self.params.mime_types) if on.mime else None)
+            or (gates.declared_type_gate(declared, self.params.mime_types) if sniff else None)
             or gates.size_gate(len(response.body), self.params.max_html_bytes)
             or gates.url_gate(row["url"], self.url_lists, on.url_words)
             or (self.repeated(digest, f"offset {record.offset}") if on.repeated else None)
@@ -297,16 +300,18 @@ class _Extraction:
         self.metrics["bodies_cut"] += body.cut or payload.cut
         row["truncated"] = body.cut or payload.cut or bool(record.headers.get("warc-truncated"))
         skip = gates.size_gate(len(body.data), self.params.max_html_bytes) or (
-            gates.sniffed_type_gate(declared, body.data, self.params.mime_types) if on.mime else None
+            gates.sniffed_type_gate(declared, body.data, self.params.mime_types) if sniff else None
         )
-        return skip or self._extracted(body.data, response, row)
+        return skip or self._extracted(body.data, payload, row)
 
-    def _extracted(self, body: bytes, response: HttpResponse, row: dict[str, Any]) -> dict[str, Any] | gates.Skip:
+    def _extracted(self, body: bytes, payload: Payload, row: dict[str, Any]) -> dict[str, Any] | gates.Skip:
+        response = payload.response
         captured = row["captured_at"]
         about = {
             "charset": charset_of(response.get("content-type")),
             "captured_on": captured.strftime("%Y-%m-%d") if captured else NO_DATE,
             "url": row["url"] or "",
+            "is_text": payload.is_text,
         }
         answer = self.ask(json.dumps(about).encode() + b"\n" + body)
         if answer.status != "ok":

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tasks.extract.provenance import doc_id, host_of, parse_date, site_of
+from tasks.extract.provenance import digest_fits, doc_id, host_of, parse_date, site_of
 from tests.miniature import payload_digest
 
 
@@ -52,3 +52,20 @@ def test_dates(text: str, moment: datetime | None) -> None:
 )
 def test_host_and_site(url: str, host: str, site: str) -> None:
     assert (host_of(url), site_of(host)) == (host, site)
+
+
+@pytest.mark.parametrize(
+    ("declared", "fits"),
+    [
+        ("sha1:VL2MMHO4YXUKFWV63YHTWSBM3GXKSQ2N", True),
+        ("SHA-1: vl2mmho4yxukfwv63yhtwsbm3gxksq2n ", True),
+        ("sha1:aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d", True),
+        ("sha1:qvTGHdzF6KLavt4PO0gs2a6pQ00=", True),
+        ("sha1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", False),
+        ("sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824", None),
+        ("sha1:", None),
+        ("", None),
+    ],
+)
+def test_digests_are_written_in_three_ways(declared: str, fits: bool | None) -> None:
+    assert digest_fits(declared, hashlib.sha1(b"hello").digest()) is fits

@@ -112,7 +112,7 @@ def test_rows_are_pinned(first_file: tuple[Path, PartResult]) -> None:
         for row in table.drop_columns(["warc_offset", "warc_length"]).to_pylist()
     ]
     digest = hashlib.sha256(repr(content).encode()).hexdigest()[:16]
-    assert digest == "21d7b13f931d8cab", "rows changed"
+    assert digest == "0edded18e97d8d54", "rows changed"
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,8 @@ def test_wrong_and_missing_digests_drop_nothing_and_are_counted(tmp_path: Path) 
 def test_records_that_are_no_http_responses_have_their_reasons(tmp_path: Path) -> None:
     about = {"WARC-Date": "2024-05-18T09:00:00Z", "WARC-Target-URI": "<http://a.example/x>"}
     blocks = [
-        ("resource", {"Content-Type": "text/html"}, ARTICLE),
+        ("resource", {"Content-Type": "image/png"}, b"\x89PNG"),
+        ("conversion", {"Content-Type": "image/png"}, b"\x89PNG"),
         ("revisit", {"Content-Type": "application/http; msgtype=response"}, b"HTTP/1.1 200 OK\r\n\r\n"),
         ("response", {"Content-Type": "text/dns"}, b"20240518090000\na.example. 60 IN A 192.0.2.1\n"),
     ]
@@ -196,7 +197,8 @@ def test_records_that_are_no_http_responses_have_their_reasons(tmp_path: Path) -
     )
     result = extract_part_records(path, 0, path.stat().st_size, PARAMS, path.name)
     assert reasons(result) == [
-        ("http://a.example/x", "not_a_response", "resource"),
+        ("http://a.example/x", "mime", "image/png"),
+        ("http://a.example/x", "not_a_response", "conversion to image/png"),
         ("http://a.example/x", "not_a_response", "revisit"),
         ("http://a.example/x", "not_http", "text/dns"),
     ]
