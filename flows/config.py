@@ -19,6 +19,7 @@ from tasks.extract.stage import ExtractParams
 from tasks.filter import FilterParams
 from tasks.measure import MeasureParams
 from tasks.mix.stage import MixParams
+from tasks.pii.stage import PiiParams
 from tasks.pretrain import PretrainParams
 from tasks.report.stage import ReportParams
 from tasks.sample_crawl.stage import SampleCrawlParams
@@ -101,6 +102,7 @@ class CurateConfig(FlowConfig):
     select: SelectParams = Field(default_factory=SelectParams, description="Rules over scores.")
     signatures: SignatureParams = Field(default_factory=SignatureParams, description="MinHash signatures.")
     dedup: DedupParams = Field(default_factory=DedupParams, description="Which of several copies is kept.")
+    pii: PiiParams = Field(default_factory=PiiParams, description="Personal data.")
     mix: MixParams = Field(default_factory=MixParams, description="Final text, split and recipe.")
     curation_report: CurationReportParams = Field(
         default_factory=CurationReportParams, description="The page that shows what became of the crawl."

@@ -24,6 +24,7 @@ from tasks.filter import filter_documents
 from tasks.language_model import LanguageModelParams, language_model
 from tasks.measure import measure
 from tasks.mix.stage import mix
+from tasks.pii.stage import pii
 from tasks.sample_crawl.stage import sample_crawl
 from tasks.score import score
 from tasks.select import SelectParams, select
@@ -50,7 +51,8 @@ def curate_road(road: Road, config: CurateConfig) -> Artifact:
     selected = _selected(road, config, filtered)
     signed = road(signatures, documents=selected, params=config.signatures)
     deduplicated = road(deduplicate, signatures=[signed], params=config.dedup)
-    mixed = road(mix, documents=deduplicated, params=config.mix)
+    masked = road(pii, documents=deduplicated, params=config.pii)
+    mixed = road(mix, documents=masked, params=config.mix)
     show_page(road(curation_report, documents=mixed, params=config.curation_report))
     return mixed
 

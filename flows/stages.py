@@ -21,6 +21,7 @@ MODULES = {
     "select": "tasks.select",
     "signatures": "tasks.signatures",
     "dedup": "tasks.dedup.stage",
+    "pii": "tasks.pii.stage",
     "mix": "tasks.mix.stage",
     "curation-report": "tasks.curation_report.stage",
     "tokenizer": "tasks.tokenizer",
@@ -47,6 +48,7 @@ _CURATE = (
     "select",
     "signatures",
     "dedup",
+    "pii",
     "mix",
     "curation-report",
 )
