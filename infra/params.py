@@ -39,5 +39,10 @@ class Runtime(BaseModel):
         None, ge=1, description="Sequences a rank holds at once; empty means the whole of its share of the batch."
     )
     zero_stage: Literal[0, 1, 2, 3] = Field(1, description="DeepSpeed ZeRO stage.")
+    activation_checkpointing: bool = Field(
+        False,
+        description="Keep only each block's input while training and compute the rest again: less memory, slower.",
+    )
+    compile: bool = Field(False, description="torch.compile the blocks; pays on a GPU and in long runs (ZeRO 0 to 2).")
     launcher: Literal["torchrun", "deepspeed"] = Field("torchrun", description="What starts the ranks.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Verbosity of the log.")

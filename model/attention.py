@@ -1,4 +1,4 @@
-"""Causal attention within documents, and the rotary embedding of its queries and keys.
+"""Attention within documents: causal, or both ways for models of masked tokens.
 
 torch's fused attention does the work, but for training in fp32 on a CPU, where its backward pass computes the whole
 square and its matrix products are slow. There a blocked version is used that skips what the causal mask hides: 1.7
@@ -17,14 +17,16 @@ _KEPT_BYTES = 1 << 27
 """Probabilities that one layer may keep for its backward pass; above it they are computed again."""
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool = True) -> Tensor:
     """softmax(q k^T / sqrt(D)) v of grouped queries (Ainslie et al. 2023).
 
-    q [B, T, n_heads, D]; k and v [B, S, n_kv_heads, D]. mask: bool [B, 1, T, S], True where a query sees a key; None is
-    causal, with S = T. A mask with S = T must be causal too. Returns [B, T, n_heads, D].
+    q [B, T, n_heads, D]; k and v [B, S, n_kv_heads, D]. mask: bool [B, 1, T, S], True where a query sees a key; None
+    is S = T and, when `causal`, everything up to the query, else everything. With `causal` a mask with S = T must hide
+    all that is later. Returns [B, T, n_heads, D].
     """
     trains = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
-    if trains and q.device.type == "cpu" and q.dtype == torch.float32 and q.shape[1] == k.shape[1]:
+    blocked = causal and q.device.type == "cpu" and q.dtype == torch.float32 and q.shape[1] == k.shape[1]
+    if trains and blocked and not torch.compiler.is_compiling():
         result: Tensor = _BlockedAttention.apply(q, k, v, mask)
         return result
     y = F.scaled_dot_product_attention(
@@ -32,63 +34,22 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         k.transpose(1, 2),
         v.transpose(1, 2),
         attn_mask=mask,
-        is_causal=mask is None,
+        is_causal=causal and mask is None,
         enable_gqa=q.shape[2] != k.shape[2],
     )
     return y.transpose(1, 2)
 
 
-def document_mask(document_ids: Tensor) -> Tensor:
-    """Bool [B, 1, T, T]: query t sees key s when s <= t and both are of one document. document_ids [B, T]."""
+def document_mask(document_ids: Tensor, causal: bool = True) -> Tensor:
+    """Bool [B, 1, T, T]: query t sees key s when both are of one document and, if `causal`, s <= t.
+
+    document_ids [B, T].
+    """
     length = document_ids.shape[1]
     same = document_ids[:, :, None] == document_ids[:, None, :]
-    return (same & same.new_ones(length, length).tril()).unsqueeze(1)
-
-
-def rope_table(head_size: int, max_seq_len: int, theta: float) -> tuple[Tensor, Tensor]:
-    """cos and sin of position * theta^(-2i / D), each [max_seq_len, D] fp32 (RoFormer, equation 15).
-
-    The D / 2 angles stand twice; the first half of sin is negative, as `rotate` wants it.
-    """
-    inverse_wavelength = 1.0 / (theta ** (torch.arange(0, head_size, 2, dtype=torch.float) / head_size))
-    angles = torch.arange(max_seq_len, dtype=torch.float)[:, None] * inverse_wavelength
-    cos, sin = angles.cos(), angles.sin()
-    return torch.cat((cos, cos), dim=1), torch.cat((-sin, sin), dim=1)
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate pairs (i, i + D/2) of x [B, T, heads, D] (Hugging Face's half-split convention).
-
-    cos and sin: rows of `rope_table`, [1 or B, T, at least heads * D], repeated for each head: rows that long run at
-    the speed of memory, where a broadcast over heads does not.
-    """
-    result: Tensor = _Rotate.apply(x, cos, sin)
-    return result
-
-
-class _Rotate(torch.autograd.Function):
-    """x cos + swap(x) sin, whose gradient is the rotation backwards: three passes over memory, not ten."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        width = x.shape[2] * x.shape[3]
-        cos, sin = cos[..., :width], sin[..., :width]
-        ctx.save_for_backward(cos, sin)
-        turned = torch.addcmul(x.flatten(2) * cos, _swap_halves(x).flatten(2), sin)
-        return turned.to(x.dtype).view(x.shape)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (grad,) = grads
-        cos, sin = ctx.saved_tensors
-        flat = grad.flatten(2)
-        turned = _swap_halves((flat * sin).view(grad.shape)).flatten(2)
-        return turned.addcmul_(flat, cos).to(grad.dtype).view(grad.shape), None, None
-
-
-def _swap_halves(x: Tensor) -> Tensor:
-    half = x.shape[-1] // 2
-    return torch.cat((x[..., half:], x[..., :half]), dim=-1)
+    if causal:
+        same = same & same.new_ones(length, length).tril()
+    return same.unsqueeze(1)
 
 
 class _BlockedAttention(torch.autograd.Function):

@@ -15,7 +15,7 @@ FEISTEL_ROUNDS = 6  # four make a strong permutation of a large domain (Luby & R
 Int64 = npt.NDArray[np.int64]
 
 
-def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def mix_bits(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """The finaliser of SplitMix64 (Steele, Lea & Flood 2014, figure 16), element by element."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -33,13 +33,13 @@ def permute(index: npt.ArrayLike, n: int, seed: int, epoch: int) -> Int64:
         raise ValueError(f"index {int(x.max())} is outside a permutation of {n}")
     half = np.uint64(max(1, ((n - 1).bit_length() + 1) // 2))
     low = (np.uint64(1) << half) - np.uint64(1)
-    keys = _mix(_mix(np.array([seed, epoch], dtype=np.uint64) + np.uint64(0x9E3779B97F4A7C15)))
-    rounds = [_mix(keys[0] ^ _mix(keys[1:2] + np.uint64(r)))[0] for r in range(FEISTEL_ROUNDS)]
+    keys = mix_bits(mix_bits(np.array([seed, epoch], dtype=np.uint64) + np.uint64(0x9E3779B97F4A7C15)))
+    rounds = [mix_bits(keys[0] ^ mix_bits(keys[1:2] + np.uint64(r)))[0] for r in range(FEISTEL_ROUNDS)]
 
     def once(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
         left, right = value >> half, value & low
         for key in rounds:
-            left, right = right, left ^ (_mix(right ^ key) & low)
+            left, right = right, left ^ (mix_bits(right ^ key) & low)
         return (left << half) | right
 
     out = once(x)

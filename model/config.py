@@ -1,42 +1,57 @@
 """The shape of the network, checked when it is written down, and what that shape costs; how it is optimised.
 
 One `ModelConfig` says everything the forward pass depends on. It translates both ways to the `config.json` of
-Hugging Face's Llama (or Qwen3, which is Llama with QK-norm), and refuses in one line what would not be the same maths.
+Hugging Face's Llama (Qwen2: with biases; Qwen3: with QK-norm), and refuses in one line what would be other maths.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from model.rope_scaling import DEFAULT_ROPE_THETA, RopeScaling, rope_from_hf, rope_to_hf
 
 DEFAULT_INIT_STD = 0.02  # Radford et al. 2019 (GPT-2) and every Llama since.
 
-# Keys of a config.json that change the maths, with the only values this network has. A key that is missing has the
-# value given here in transformers' LlamaConfig and Qwen3Config.
-_FIXED_HF_VALUES: dict[str, Any] = {
-    "hidden_act": "silu",
-    "attention_bias": False,
-    "mlp_bias": False,
-    "attention_dropout": 0.0,
-    "use_sliding_window": False,
-}
-_LLAMA_ROPE_THETA = 10_000.0  # What transformers assumes when a config.json names no theta.
+# transformers' names of what this network is, by model_type: Llama, Qwen2 (biases on queries, keys and values), Qwen3
+# (QK-norm).
+_ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
 # transformers' defaults of the sizes that a config.json may leave out, by model type.
 _HF_DEFAULTS: dict[str, dict[str, Any]] = {
     "llama": {"max_position_embeddings": 2048, "head_dim": None},
+    "qwen2": {"max_position_embeddings": 32768, "head_dim": None},
     "qwen3": {"max_position_embeddings": 32768, "head_dim": 128},
 }
-_ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+# Keys of a config.json that change the maths, with the only values that this network has. A key that is missing, or
+# null, has the value given here in transformers.
+_FIXED_HF_VALUES: dict[str, Any] = {
+    "hidden_act": "silu",
+    "mlp_bias": False,
+    "attention_dropout": 0.0,
+    "use_sliding_window": False,
+    "final_logit_softcapping": None,  # Gemma 2's and later ones' changes, and Granite's factors, where a fork has them
+    "attn_logit_softcapping": None,
+    "query_pre_attn_scalar": None,
+    "attention_multiplier": None,
+    "embedding_multiplier": 1.0,
+    "residual_multiplier": 1.0,
+    "logits_scaling": 1.0,
+    "num_experts": None,
+    "num_local_experts": None,
+    "quantization_config": None,
+}
+LSTM_MODEL_TYPE = "sluice_lstm"
 
 
 class ModelConfig(BaseModel):
-    """A decoder-only transformer of the Llama family (Touvron et al. 2023; Grattafiori et al. 2024, section 3.2).
+    """A transformer of the Llama family (Touvron et al. 2023; Grattafiori et al. 2024, section 3.2).
 
     Raises pydantic's `ValidationError` (a `ValueError`) for an unknown field or sizes that do not fit each other.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    architecture: Literal["transformer"] = "transformer"
     vocab_size: int = Field(ge=1, description="Rows of the embedding, special tokens included.")
     hidden_size: int = Field(ge=1, description="Width of the residual stream.")
     n_layers: int = Field(ge=1, description="Transformer blocks.")
@@ -45,10 +60,13 @@ class ModelConfig(BaseModel):
     intermediate_size: int = Field(ge=1, description="Width of the SwiGLU feed-forward layer.")
     max_seq_len: int = Field(ge=1, description="Longest sequence in tokens; positions beyond it are refused.")
     head_dim: int | None = Field(None, ge=2, description="Width of a head; empty means hidden_size / n_heads.")
-    rope_theta: float = Field(_LLAMA_ROPE_THETA, gt=0, description="Base of the rotary wavelengths (RoFormer, 3.2.2).")
+    rope_theta: float = Field(DEFAULT_ROPE_THETA, gt=1, description="Base of the rotary wavelengths (RoFormer, 3.2.2).")
+    rope_scaling: RopeScaling | None = Field(None, description="Stretch of the wavelengths to a longer context.")
     norm_eps: float = Field(1e-5, gt=0, description="Epsilon under the root of RMSNorm.")
     tie_embeddings: bool = Field(False, description="Use the embedding matrix as the output head.")
     qk_norm: bool = Field(False, description="RMSNorm on each query and key head (Dehghani et al. 2023); Qwen3's.")
+    attention_bias: bool = Field(False, description="Biases on queries, keys and values; Qwen2's.")
+    causal: bool = Field(True, description="A position sees none after it. False, for masked tokens only: sees all.")
     init_std: float = Field(DEFAULT_INIT_STD, gt=0, description="Standard deviation of initial weights.")
 
     @model_validator(mode="after")
@@ -61,6 +79,8 @@ class ModelConfig(BaseModel):
             raise ValueError(f"n_heads {self.n_heads} is not a multiple of n_kv_heads {self.n_kv_heads}")
         if self.head_size % 2:
             raise ValueError(f"a head is {self.head_size} wide, but rotary embeddings rotate pairs: make it even")
+        if self.qk_norm and self.attention_bias:
+            raise ValueError("qk_norm (Qwen3) and attention_bias (Qwen2) together are no model that others could load")
         return self
 
     @property
@@ -72,8 +92,9 @@ class ModelConfig(BaseModel):
     def n_params(self) -> int:
         """All trainable parameters; a tied head counts once."""
         norms = (2 * self.n_layers + 1) * self.hidden_size + (2 * self.n_layers * self.head_size if self.qk_norm else 0)
+        biases = self.n_layers * (self.n_heads + 2 * self.n_kv_heads) * self.head_size if self.attention_bias else 0
         lookup = 0 if self.tie_embeddings else self.vocab_size * self.hidden_size
-        return self.n_matmul_params + lookup + norms
+        return self.n_matmul_params + lookup + norms + biases
 
     @property
     def n_matmul_params(self) -> int:
@@ -92,8 +113,13 @@ class ModelConfig(BaseModel):
         return 6.0 * self.n_matmul_params + 12.0 * self.n_layers * self.n_heads * self.head_size * length
 
     def to_hf(self) -> dict[str, Any]:
-        """The content of `config.json` for `AutoModelForCausalLM`: Llama, or Qwen3 where `qk_norm` is set."""
-        model_type = "qwen3" if self.qk_norm else "llama"
+        """The content of `config.json` for `AutoModelForCausalLM`: Llama; Qwen2 with biases, Qwen3 with QK-norm."""
+        model_type = "qwen3" if self.qk_norm else "qwen2" if self.attention_bias else "llama"
+        apart: dict[str, Any] = {"mlp_bias": False} if model_type == "llama" else {"use_sliding_window": False}
+        if model_type != "qwen2":
+            apart["attention_bias"] = False  # one on the output projection as well, in these two
+        if not self.causal:
+            apart["is_causal"] = False
         return {
             "architectures": [_ARCHITECTURES[model_type]],
             "model_type": model_type,
@@ -105,16 +131,13 @@ class ModelConfig(BaseModel):
             "head_dim": self.head_size,
             "intermediate_size": self.intermediate_size,
             "max_position_embeddings": self.max_seq_len,
-            # transformers 5 reads rope_parameters; vLLM, llama.cpp and transformers 4 read rope_theta.
-            "rope_parameters": {"rope_type": "default", "rope_theta": self.rope_theta},
-            "rope_theta": self.rope_theta,
+            **rope_to_hf(self.rope_theta, self.rope_scaling),
             "rms_norm_eps": self.norm_eps,
             "tie_word_embeddings": self.tie_embeddings,
             "initializer_range": self.init_std,
             "hidden_act": "silu",
-            "attention_bias": False,
             "attention_dropout": 0.0,
-            **({"use_sliding_window": False} if self.qk_norm else {"mlp_bias": False}),
+            **apart,
         }
 
     @classmethod
@@ -122,15 +145,25 @@ class ModelConfig(BaseModel):
         """Read a `config.json`. Raises `ValueError` naming whatever this network would compute differently."""
         model_type = config.get("model_type")
         if model_type not in _ARCHITECTURES:
-            raise ValueError(f"model_type {model_type!r} is not supported: only llama and qwen3 are the same maths")
+            names = "llama, qwen2 and qwen3"
+            raise ValueError(f"model_type {model_type!r} is not supported: only {names} are the same maths")
         architectures = config.get("architectures") or [_ARCHITECTURES[model_type]]
         if list(architectures) != [_ARCHITECTURES[model_type]]:
             raise ValueError(f"architectures {architectures!r} is not a causal language model of type {model_type}")
-        for key, value in _FIXED_HF_VALUES.items():
-            if config.get(key, value) != value:
+        fixed = dict(_FIXED_HF_VALUES)
+        if model_type != "qwen2":
+            fixed["attention_bias"] = False  # would be on the output projection too; Qwen2's have no key of their own
+        if model_type == "llama":
+            fixed["sliding_window"] = None  # in Qwen it means nothing unless use_sliding_window is set
+        for key, value in fixed.items():
+            if config.get(key) not in (None, value):
                 raise ValueError(f"{key} = {config[key]!r} is not supported: only {value!r} is the same maths")
+        kinds = set(config.get("layer_types") or ()) - {"full_attention"}
+        if kinds:
+            raise ValueError(f"layer_types has {', '.join(sorted(kinds))}: only full_attention is the same maths")
         sizes = {**_HF_DEFAULTS[model_type], **config}
         try:
+            theta, scaling = rope_from_hf(config, sizes["max_position_embeddings"])
             return cls(
                 vocab_size=sizes["vocab_size"],
                 hidden_size=sizes["hidden_size"],
@@ -140,14 +173,96 @@ class ModelConfig(BaseModel):
                 intermediate_size=sizes["intermediate_size"],
                 max_seq_len=sizes["max_position_embeddings"],
                 head_dim=sizes["head_dim"],
-                rope_theta=_rope_theta(config),
+                rope_theta=theta,
+                rope_scaling=scaling,
                 norm_eps=sizes.get("rms_norm_eps", 1e-6),
                 tie_embeddings=sizes.get("tie_word_embeddings", False),
                 qk_norm=model_type == "qwen3",
+                attention_bias=model_type == "qwen2",
+                causal=config.get("is_causal", True),
                 init_std=sizes.get("initializer_range", DEFAULT_INIT_STD),
             )
         except KeyError as missing:
             raise ValueError(f"config.json lacks {missing.args[0]!r}") from None
+
+
+class LSTMConfig(BaseModel):
+    """A stack of LSTM layers (Hochreiter & Schmidhuber 1997; Zaremba et al. 2014), to compare transformers with.
+
+    Embedding and layers are equally wide, so that the head may be tied (Press & Wolf 2017).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    architecture: Literal["lstm"] = "lstm"
+    vocab_size: int = Field(ge=1, description="Rows of the embedding, special tokens included.")
+    hidden_size: int = Field(ge=1, description="Width of embedding, state and cell.")
+    n_layers: int = Field(ge=1, description="Layers.")
+    max_seq_len: int = Field(ge=1, description="Longest sequence in tokens that it is trained at.")
+    tie_embeddings: bool = Field(False, description="Use the embedding matrix as the output head.")
+    init_std: float = Field(DEFAULT_INIT_STD, gt=0, description="Standard deviation of the initial embedding and head.")
+
+    @property
+    def causal(self) -> bool:
+        """An LSTM reads forwards only."""
+        return True
+
+    @property
+    def n_params(self) -> int:
+        """All trainable parameters; a tied head counts once. A layer has two biases of 4 hidden_size, as cuDNN's."""
+        lookup = 0 if self.tie_embeddings else self.vocab_size * self.hidden_size
+        return self.n_matmul_params + lookup + self.n_layers * 8 * self.hidden_size
+
+    @property
+    def n_matmul_params(self) -> int:
+        """Parameters that take part in matrix products: 8 hidden_size^2 a layer, and the head's."""
+        return 8 * self.n_layers * self.hidden_size**2 + self.vocab_size * self.hidden_size
+
+    def flops_per_token(self, seq_len: int | None = None) -> float:  # noqa: ARG002  asked as a transformer is
+        """Training FLOPs a token, 6 N, at any length."""
+        return 6.0 * self.n_matmul_params
+
+    def to_hf(self) -> dict[str, Any]:
+        """The content of config.json. transformers has no such model; the names are its, the type is ours."""
+        return {
+            "model_type": LSTM_MODEL_TYPE,
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "num_hidden_layers": self.n_layers,
+            "max_position_embeddings": self.max_seq_len,
+            "tie_word_embeddings": self.tie_embeddings,
+            "initializer_range": self.init_std,
+        }
+
+    @classmethod
+    def from_hf(cls, config: Mapping[str, Any]) -> Self:
+        """Read what `to_hf` wrote. Raises `ValueError` naming a size that is missing."""
+        try:
+            return cls(
+                vocab_size=config["vocab_size"],
+                hidden_size=config["hidden_size"],
+                n_layers=config["num_hidden_layers"],
+                max_seq_len=config["max_position_embeddings"],
+                tie_embeddings=config["tie_word_embeddings"],
+                init_std=config["initializer_range"],
+            )
+        except KeyError as missing:
+            raise ValueError(f"config.json lacks {missing.args[0]!r}") from None
+
+
+def _architecture(value: Any) -> str:
+    """The tag of a written or built configuration; one that names none is a transformer."""
+    return str(value.get("architecture", "transformer") if isinstance(value, Mapping) else value.architecture)
+
+
+NetworkConfig = Annotated[
+    Annotated[ModelConfig, Tag("transformer")] | Annotated[LSTMConfig, Tag("lstm")], Discriminator(_architecture)
+]
+
+
+def read_config(config: Mapping[str, Any]) -> ModelConfig | LSTMConfig:
+    """The network that a config.json describes. Raises `ValueError` for one that is not ours."""
+    return (LSTMConfig if config.get("model_type") == LSTM_MODEL_TYPE else ModelConfig).from_hf(config)
 
 
 class OptimConfig(BaseModel):
@@ -163,6 +278,11 @@ class OptimConfig(BaseModel):
     muon_momentum: float = Field(0.95, ge=0, lt=1, description="Momentum of Muon.")
     betas: tuple[float, float] = Field((0.9, 0.95), description="AdamW's decay rates (Llama, OLMo 2).")
     eps: float = Field(1e-8, gt=0, description="AdamW's epsilon.")
+    z_loss: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of log(Z)^2, which keeps logits from drifting (PaLM, section 5: 1e-4; OLMo 2: 1e-5).",
+    )
     weight_decay: float = Field(0.1, ge=0, description="Decoupled decay of matrices; never of norms and embeddings.")
     grad_clip: float = Field(1.0, ge=0, description="Largest global gradient norm; 0 switches clipping off.")
     schedule: Literal["constant", "linear", "cosine", "wsd", "trapezoid"] = Field(
@@ -209,18 +329,3 @@ class DPOConfig(BaseModel):
         if self.label_smoothing and self.loss != "sigmoid":
             raise ValueError(f"label_smoothing belongs to the sigmoid loss; {self.loss} has no label to smooth")
         return self
-
-
-def _rope_theta(config: Mapping[str, Any]) -> float:
-    """Theta from transformers 5's `rope_parameters` or the older `rope_theta` + `rope_scaling`."""
-    parameters = config.get("rope_parameters") or {}
-    scaling = config.get("rope_scaling") or {}
-    for source in (parameters, scaling):
-        rope_type = source.get("rope_type", source.get("type", "default"))
-        if rope_type != "default":
-            raise ValueError(
-                f"RoPE scaling {rope_type!r} is not supported: only plain rotary embeddings are the same maths"
-            )
-        if source.get("partial_rotary_factor", 1.0) != 1.0:
-            raise ValueError("partial_rotary_factor other than 1 is not supported: this network rotates whole heads")
-    return float(parameters.get("rope_theta", config.get("rope_theta", _LLAMA_ROPE_THETA)))

@@ -20,10 +20,11 @@ from torch import Tensor
 from model import checkpoint as ckpt
 from model.batching import micro_batches, sample_rows, share_of_rank
 from model.data import ChatRows, PairRows, TokenRows
-from model.hf import load_hf, save_hf
+from model.hf import Network, load_hf, load_network, new_network, save_hf
 from model.job import Job
+from model.masked import MaskTokens
 from model.metrics import MetricsLog
-from model.objectives import NextToken, Objective, Preferences, load_token_bytes
+from model.objectives import MaskedToken, NextToken, Objective, Preferences, load_token_bytes
 from model.optim import build_optimizer, learning_rate_scale
 from model.precision import native_bfloat16
 from model.transformer import Transformer
@@ -67,11 +68,18 @@ class Trainer:
 
     def _objective(self, prefixes: list[Path]) -> Objective:
         data = self.job.data
-        if self.job.objective == "lm":
+        z_loss = self.job.optim.z_loss
+        special = self.job.special_tokens
+        if self.job.objective in ("lm", "mlm"):
             rows = TokenRows(prefixes, data.seq_len, data.document_mask)
-            return NextToken(rows, self.token_bytes, self.device)
+            if self.job.objective == "lm":
+                return NextToken(rows, self.token_bytes, self.device, z_loss)
+            vocabulary = MaskTokens(
+                self.network.config.vocab_size, mask=special.pad, special=frozenset([special.bos, *special.eos])
+            )
+            return MaskedToken(rows, vocabulary, self.job.seed, self.device, z_loss)
         if self.job.objective == "sft":
-            return NextToken(ChatRows(prefixes[0], data.seq_len, self.job.special_tokens.pad), None, self.device)
+            return NextToken(ChatRows(prefixes[0], data.seq_len, special.pad), None, self.device, z_loss)
         assert self.job.dpo is not None
         return Preferences(PairRows(prefixes[0], data.seq_len, self.job.special_tokens.pad), self.job.dpo, self.device)
 
@@ -155,7 +163,7 @@ class Trainer:
         started = time.perf_counter()
         rows = sample_rows(state.samples, job.batch_size, len(self.training), job.seed)
         micros = [
-            self.training.micro_batch(samples)
+            self.training.micro_batch(samples, state.step + 1)
             for samples in share_of_rank(rows, self.rank, self.world_size, self.micro_batch_size)
         ]
         weight, tokens = self._sum([sum(m.weight for m in micros), sum(m.tokens for m in micros)])
@@ -289,11 +297,19 @@ def _dtype(wanted: Literal["auto", "bfloat16", "float32"], device: torch.device)
     return "bfloat16" if int(native) else "float32"
 
 
-def _network(job: Job) -> Transformer:
+def _network(job: Job) -> Network:
     if job.shape is not None:
-        return Transformer(job.shape, seed=job.seed)
-    assert job.init_from is not None
-    return load_hf(job.init_from)
+        network = new_network(job.shape, seed=job.seed)
+    else:
+        assert job.init_from is not None
+        network = (load_network if job.objective in ("lm", "mlm") else load_hf)(job.init_from)
+        if network.config.causal == (job.objective == "mlm"):
+            raise ValueError(f"{job.init_from} was trained on {'next' if network.config.causal else 'masked'} tokens")
+    if isinstance(network, Transformer):  # an LSTM has no blocks
+        network.checkpoint_activations = job.work.activation_checkpointing
+        if job.work.compile:
+            network.compile_blocks()
+    return network
 
 
 def _grad_norm(network: torch.nn.Module) -> float:

@@ -85,8 +85,11 @@ def generate(
     neighbours. Greedy decoding takes the lowest id among equals.
 
     Raises:
-        ValueError: an empty prompt, one that leaves no room, or no generator to sample with.
+        ValueError: an empty prompt, one that leaves no room, no generator to sample with, or a model that reads both
+            ways.
     """
+    if not model.config.causal:
+        raise ValueError("this model was trained on masked tokens and reads both ways: it cannot continue a text")
     if not prompts:
         return []
     lengths = [len(prompt) for prompt in prompts]

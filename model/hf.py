@@ -1,7 +1,8 @@
 """Models as Hugging Face folders, both ways and exact: config.json, model.safetensors, generation_config.json.
 
 Parameter names and maths are Llama's (see `model.transformer`), so nothing is renamed or transposed. A folder whose
-model would compute anything else is refused in one line that names the reason.
+model would compute anything else is refused in one line that names the reason. What transformers does not have, an
+LSTM, is written alike under a model_type of ours.
 """
 
 import json
@@ -13,18 +14,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.config import ModelConfig
+from model.config import LSTMConfig, ModelConfig, read_config
+from model.lstm import LSTM
 from model.transformer import Transformer
+
+Network = Transformer | LSTM
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"  # transformers writes it when the weights are in several files
 GENERATION = "generation_config.json"
-_EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
+_EMBEDDINGS, _HEAD = ("model.embed_tokens.weight", "embed_tokens.weight"), "lm_head.weight"
+
+
+def new_network(config: ModelConfig | LSTMConfig, seed: int = 0) -> Network:
+    """An untrained network of that shape."""
+    return Transformer(config, seed) if isinstance(config, ModelConfig) else LSTM(config, seed)
 
 
 def save_hf(
-    model: Transformer,
+    model: Network,
     folder: Path,
     *,
     dtype: torch.dtype = torch.float32,
@@ -64,23 +73,35 @@ def save_hf(
 
 
 def load_hf(folder: Path, dtype: torch.dtype = torch.float32) -> Transformer:
-    """Read a Llama or Qwen3 folder, of one weights file or several, into a `Transformer` of `dtype` on the CPU.
+    """Read a Llama, Qwen2 or Qwen3 folder, of one weights file or several, into a `Transformer` on the CPU.
 
     Raises:
         FileNotFoundError: config.json or the weights are not there.
-        ValueError: the model is not the same maths, or its tensors are not the ones its config promises.
+        ValueError: the model is not the same maths or cannot write text (an LSTM, or one that reads both ways), or its
+            tensors are not the ones its config promises.
     """
+    network = load_network(folder, dtype)
+    if not isinstance(network, Transformer):
+        raise ValueError(f"{folder} is an LSTM, which is there to compare losses with: text needs a transformer")
+    if not network.config.causal:
+        raise ValueError(f"{folder} was trained on masked tokens and reads both ways: it predicts no next token")
+    return network
+
+
+def load_network(folder: Path, dtype: torch.dtype = torch.float32) -> Network:
+    """Read whatever `save_hf` wrote, or a Llama, Qwen2 or Qwen3 folder. Raises as `load_hf`."""
     if not (folder / CONFIG).is_file():
         raise FileNotFoundError(f"{folder} is no model folder: it has no {CONFIG}")
     try:
-        config = ModelConfig.from_hf(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+        config = read_config(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
     except ValueError as error:
         raise ValueError(f"{folder / CONFIG}: {_one_line(error)}") from None
     weights = _read_weights(folder)
     if config.tie_embeddings:
-        weights.setdefault(_HEAD, weights.get(_EMBEDDING, torch.empty(0)))
+        embedding = next((weights[name] for name in _EMBEDDINGS if name in weights), torch.empty(0))
+        weights.setdefault(_HEAD, embedding)
     with torch.device("meta"):
-        model = Transformer(config)
+        model = new_network(config)
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in weights.items() if not name.endswith("rotary_emb.inv_freq")}
     if expected != found:

@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from model.config import DPOConfig, ModelConfig, OptimConfig
+from model.config import DPOConfig, NetworkConfig, OptimConfig
 
 
 class Strict(BaseModel):
@@ -47,13 +47,15 @@ class Work(Strict):
     checkpoint_every: int = Field(ge=1, description="Steps between checkpoints.")
     keep_checkpoints: int = Field(2, ge=1, description="Checkpoints kept.")
     tensorboard: bool = Field(True, description="Write TensorBoard events beside metrics.jsonl.")
+    activation_checkpointing: bool = Field(False, description="Keep a block's input only, compute it again backwards.")
+    compile: bool = Field(False, description="torch.compile each block; at ZeRO stages 0 to 2.")
 
 
 class Job(Strict):
     """A whole run."""
 
-    objective: Literal["lm", "sft", "dpo"]
-    shape: ModelConfig | None = Field(None, description="Shape of a network to start from nothing.")
+    objective: Literal["lm", "mlm", "sft", "dpo"]
+    shape: NetworkConfig | None = Field(None, description="Shape of a network to start from nothing.")
     init_from: Path | None = Field(None, description="Hugging Face folder to start from.")
     data: Data
     special_tokens: SpecialTokens
@@ -78,6 +80,12 @@ class Job(Strict):
             raise ValueError("dpo needs `dpo` and `init_from`: the starting model is the reference")
         if self.optim.name == "muon" and self.work.zero_stage == 3:
             raise ValueError("muon works at ZeRO stages 0 to 2: stage 3 leaves no rank whole matrices")
-        if self.objective != "lm" and len(self.data.train) != 1:
+        if self.shape is not None and self.shape.causal == (self.objective == "mlm"):
+            raise ValueError("masked tokens (mlm) are for a shape with causal: false, and only they are")
+        if self.objective == "dpo" and self.optim.z_loss:
+            raise ValueError("z_loss belongs to the objectives that predict tokens, not to dpo")
+        if self.work.compile and self.work.zero_stage == 3:
+            raise ValueError("compile works at ZeRO stages 0 to 2: stage 3 swaps weights while a block runs")
+        if self.objective not in ("lm", "mlm") and len(self.data.train) != 1:
             raise ValueError(f"{self.objective} takes one training prefix, got {len(self.data.train)}")
         return self

@@ -18,15 +18,16 @@ _ACCELERATOR_SLICE = 1 << 27
 _SMALLEST_SLICE_ROWS = 64  # Fewer rows make slow matrix products whatever the vocabulary.
 
 
-def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
-    """Summed nll of labels under softmax(hidden @ weight.T), in nats, an fp32 scalar.
+def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, z_loss: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Summed nll of labels under softmax(hidden @ weight.T) in nats, plus z_loss * log(Z)^2 of each; two fp32 scalars.
 
-    hidden [..., H], weight [V, H], labels [...] int64, `IGNORE_INDEX` where there is none. The gradients are found in
-    the forward pass, so that logits are computed once; use `linear_nll` where each token needs a weight of its own.
+    hidden [..., H], weight [V, H], labels [...] int64, `IGNORE_INDEX` where there is none; Z is the softmax's
+    normaliser (Chowdhery et al. 2022, section 5). Returns (both terms, the z-term alone without gradient). Gradients
+    are found in the forward pass, so that logits are computed once; use `linear_nll` where tokens are weighted.
     """
     hidden, labels, _ = _labelled(hidden, labels)
-    result: Tensor = _SummedNLL.apply(hidden, weight, labels)
-    return result
+    total, z_term = _SummedNLL.apply(hidden, weight, labels, z_loss)
+    return total, z_term
 
 
 def linear_nll(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
@@ -77,10 +78,10 @@ def _subtract_one_hot(probabilities: Tensor, labels: Tensor) -> Tensor:
 
 
 class _SummedNLL(torch.autograd.Function):
-    """sum of nll; the gradients by hidden and weight are made on the way and scaled in backward."""
+    """Sum of nll and z-term; the gradients by hidden and weight are made on the way and scaled in backward."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, z_loss: float) -> tuple[Tensor, Tensor]:
         need_hidden, need_weight = ctx.needs_input_grad[:2]
         dtype = _compute_dtype(hidden)
         with torch.autocast(hidden.device.type, enabled=False):
@@ -88,12 +89,23 @@ class _SummedNLL(torch.autograd.Function):
             grad_hidden = torch.empty_like(x) if need_hidden else None
             grad_weight = torch.zeros(w.shape, dtype=torch.float32, device=w.device) if need_weight else None
             total = torch.zeros((), dtype=torch.float32, device=x.device)
+            z_term = torch.zeros_like(total)
             for part in _slices(x, w):
-                log_probs = (x[part] @ w.T).float().log_softmax(dim=-1)
-                total -= log_probs.gather(1, labels[part, None]).sum()
+                logits = (x[part] @ w.T).float()
+                picked = logits.gather(1, labels[part, None]) if z_loss else None
+                log_probs = logits.log_softmax(dim=-1)
+                del logits
+                nll = -log_probs.gather(1, labels[part, None])
+                total += nll.sum()
+                log_z = None if picked is None else picked + nll
+                if log_z is not None:
+                    z_term += log_z.square().sum() * z_loss
                 if not (need_hidden or need_weight):
                     continue
-                grad = _subtract_one_hot(log_probs.exp_(), labels[part]).to(dtype)
+                probabilities = log_probs.exp_()
+                if log_z is not None:  # d/d logits of z log(Z)^2 is 2 z log(Z) softmax
+                    probabilities *= 1.0 + 2.0 * z_loss * log_z
+                grad = _subtract_one_hot(probabilities, labels[part]).to(dtype)
                 if grad_hidden is not None:
                     torch.mm(grad, w, out=grad_hidden[part])
                 if grad_weight is not None:
@@ -103,15 +115,17 @@ class _SummedNLL(torch.autograd.Function):
                         grad_weight += grad.T @ x[part]
         ctx.hidden_dtype, ctx.weight_dtype = hidden.dtype, weight.dtype
         ctx.save_for_backward(grad_hidden, grad_weight)
-        return total
+        ctx.mark_non_differentiable(z_term)
+        return total + z_term if z_loss else total, z_term
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        (scale,) = grads
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        scale = grads[0]
         grad_hidden, grad_weight = ctx.saved_tensors
         return (
             None if grad_hidden is None else (grad_hidden * scale).to(ctx.hidden_dtype),
             None if grad_weight is None else (grad_weight * scale).to(ctx.weight_dtype),
+            None,
             None,
         )
 

@@ -1,4 +1,4 @@
-"""What a run optimises: next tokens (lm, sft) or preferences (dpo), behind one interface for the engine.
+"""What a run optimises: next tokens (lm, sft), masked tokens (mlm) or preferences (dpo), behind one interface.
 
 An objective owns its rows and says what a loss is divided by. Losses are returned as *sums*; the engine divides them by
 the weight of the whole global batch, over micro-batches and ranks. (A mean a micro-batch would weigh tokens by how few
@@ -19,8 +19,9 @@ from model.config import DPOConfig
 from model.data import ChatRows, PairRows, TokenRows, stack_rows
 from model.dpo import dpo_loss
 from model.losses import IGNORE_INDEX
+from model.masked import MaskTokens, stack_masked
 
-Network = Callable[..., Any]  # DeepSpeed's engine around a Transformer, or the Transformer itself
+Network = Callable[..., Any]  # DeepSpeed's engine around a network, or the network itself
 Sums = dict[str, Tensor]
 
 
@@ -40,8 +41,8 @@ class Objective(Protocol):
         """Samples in an epoch."""
         ...
 
-    def micro_batch(self, samples: Sequence[int | None]) -> MicroBatch:
-        """Load samples; None is an empty one."""
+    def micro_batch(self, samples: Sequence[int | None], step: int = 0) -> MicroBatch:
+        """Load samples for a step of training (0: validation); None is an empty one."""
         ...
 
     def loss(self, network: Network, batch: MicroBatch) -> tuple[Tensor, Sums]:
@@ -58,19 +59,25 @@ class Objective(Protocol):
 
 
 class NextToken:
-    """Cross-entropy of the next token, over the labels that are not masked (lm: all; sft: the assistant's turns)."""
+    """Cross-entropy of the next token, over the labels that are not masked (lm: all; sft: the assistant's turns).
 
-    def __init__(self, rows: TokenRows | ChatRows, token_bytes: Tensor | None, device: torch.device) -> None:
+    `z_loss` is added while learning (see `OptimConfig`); what is reported as `loss` is the cross-entropy alone.
+    """
+
+    def __init__(
+        self, rows: TokenRows | ChatRows, token_bytes: Tensor | None, device: torch.device, z_loss: float = 0.0
+    ) -> None:
         self.rows = rows
         self.token_bytes = token_bytes
         self.device = device
+        self.z_loss = z_loss
         self.masked = not isinstance(rows, TokenRows) or rows.document_mask
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def micro_batch(self, samples: Sequence[int | None]) -> MicroBatch:
-        tokens, labels, documents = stack_rows(self.rows, samples)
+    def micro_batch(self, samples: Sequence[int | None], step: int = 0) -> MicroBatch:
+        tokens, labels, documents = self._stack(samples, step)
         if isinstance(self.rows, ChatRows):
             n_tokens = sum(self.rows.used[sample] for sample in samples if sample is not None)
         else:
@@ -85,9 +92,16 @@ class NextToken:
             tokens=n_tokens,
         )
 
+    def _stack(self, samples: Sequence[int | None], step: int) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ARG002
+        """(tokens, labels, document_ids), each [B, T]."""
+        return stack_rows(self.rows, samples)
+
     def loss(self, network: Network, batch: MicroBatch) -> tuple[Tensor, Sums]:
-        loss, _ = network(**batch.tensors, reduction="sum")
-        return loss, {}
+        if not self.z_loss:
+            loss, _ = network(**batch.tensors, reduction="sum")
+            return loss, {}
+        loss, _, z_term = network(**batch.tensors, reduction="sum", z_loss=self.z_loss)
+        return loss, {"z_loss": z_term}
 
     def measure(self, network: Network, batch: MicroBatch) -> Sums:
         nll = network(**batch.tensors, reduction="none").double()
@@ -101,10 +115,34 @@ class NextToken:
         return sums
 
     def summary(self, sums: dict[str, float]) -> dict[str, float]:
-        found = {"loss": sums["loss"] / max(sums["weight"], 1.0)}
+        weight = max(sums["weight"], 1.0)
+        z_term = sums.get("z_loss", 0.0)
+        found = {"loss": (sums["loss"] - z_term) / weight}
+        if self.z_loss and "z_loss" in sums:
+            found["z_loss"] = z_term / weight
         if sums.get("bytes"):
             found["bits_per_byte"] = sums["text_nll"] / (math.log(2) * sums["bytes"])
         return found
+
+
+class MaskedToken(NextToken):
+    """Cross-entropy of masked tokens, nats a masked token (see `model.masked`). For networks that read both ways."""
+
+    def __init__(
+        self,
+        rows: TokenRows,
+        vocabulary: MaskTokens,
+        seed: int,
+        device: torch.device,
+        z_loss: float = 0.0,
+    ) -> None:
+        # No bytes a token: bits per byte belong to a distribution over whole texts, which this is not.
+        super().__init__(rows, None, device, z_loss)
+        self.vocabulary = vocabulary
+        self.seed = seed
+
+    def _stack(self, samples: Sequence[int | None], step: int) -> tuple[Tensor, Tensor, Tensor]:
+        return stack_masked(self.rows, samples, step, self.seed, self.vocabulary)
 
 
 class Preferences:
@@ -123,7 +161,7 @@ class Preferences:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def micro_batch(self, samples: Sequence[int | None]) -> MicroBatch:
+    def micro_batch(self, samples: Sequence[int | None], step: int = 0) -> MicroBatch:  # noqa: ARG002
         tokens, labels = self.rows.batch(samples)
         tensors: dict[str, Tensor | None] = {"tokens": tokens.to(self.device), "labels": labels.to(self.device)}
         if self.reference is not None:

@@ -1,9 +1,10 @@
-"""The network: a decoder-only transformer of the Llama family, written for speed on CPUs and exactness against Llama.
+"""The network: a transformer of the Llama family, written for speed on CPUs and exactness against Llama.
 
     tokens [B, T] -> embedding -> n_layers x (RMSNorm, attention, +, RMSNorm, SwiGLU, +) -> RMSNorm -> hidden [B, T, H]
 
-Parameter names and maths are those of Hugging Face's `LlamaForCausalLM` (`Qwen3ForCausalLM` with QK-norm), so a state
-dict is an export. Everything that costs runs through `forward`, the loss included: DeepSpeed hooks that one call.
+Parameter names and maths are those of Hugging Face's `LlamaForCausalLM` (`Qwen2ForCausalLM` with biases,
+`Qwen3ForCausalLM` with QK-norm), so a state dict is an export. Everything that costs runs through `forward`, the loss
+included: DeepSpeed hooks that one call.
 """
 
 import math
@@ -12,10 +13,13 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from model.attention import attention, document_mask, rope_table, rotate
+from model.attention import attention, document_mask
 from model.config import ModelConfig
 from model.losses import IGNORE_INDEX, linear_cross_entropy, linear_nll
+from model.rope import rope_table, rotate
+from model.rope_scaling import RopeScaling
 
 
 class Cache(Protocol):
@@ -31,10 +35,10 @@ class Cache(Protocol):
 
 
 class Linear(nn.Linear):
-    """A projection without bias, left as allocated: `Transformer.reset_parameters` draws all weights, once."""
+    """A projection, left as allocated: `Transformer.reset_parameters` draws all weights, once."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, bias=False)
+    def __init__(self, inputs: int, outputs: int, bias: bool = False) -> None:
+        super().__init__(inputs, outputs, bias=bias)
 
     def reset_parameters(self) -> None:
         """Nothing: torch would draw from the global generator here."""
@@ -57,7 +61,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         dtype = compute_dtype(x)
-        if x.device.type == "cpu":
+        if x.device.type == "cpu" and not torch.compiler.is_compiling():
             result: Tensor = _RMSNorm.apply(x, self.weight, self.eps, dtype)
             return result
         return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(dtype)
@@ -86,20 +90,20 @@ class _RMSNorm(torch.autograd.Function):
 
 
 class Attention(nn.Module):
-    """Causal grouped-query self-attention with rotary positions (Ainslie et al. 2023; Su et al. 2021)."""
+    """Grouped-query self-attention with rotary positions (Ainslie et al. 2023; Su et al. 2021)."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         self.layer = layer
         self.n_heads, self.n_kv_heads, self.head_size = config.n_heads, config.n_kv_heads, config.head_size
-        self.q_proj = Linear(config.hidden_size, self.n_heads * self.head_size)
-        self.k_proj = Linear(config.hidden_size, self.n_kv_heads * self.head_size)
-        self.v_proj = Linear(config.hidden_size, self.n_kv_heads * self.head_size)
+        self.q_proj = Linear(config.hidden_size, self.n_heads * self.head_size, config.attention_bias)
+        self.k_proj = Linear(config.hidden_size, self.n_kv_heads * self.head_size, config.attention_bias)
+        self.v_proj = Linear(config.hidden_size, self.n_kv_heads * self.head_size, config.attention_bias)
         self.o_proj = Linear(self.n_heads * self.head_size, config.hidden_size)
         if config.qk_norm:
             self.q_norm = RMSNorm(self.head_size, config.norm_eps)
             self.k_norm = RMSNorm(self.head_size, config.norm_eps)
-        self.qk_norm = config.qk_norm
+        self.qk_norm, self.causal = config.qk_norm, config.causal
 
     def forward(
         self,
@@ -119,7 +123,7 @@ class Attention(nn.Module):
         if cache is not None:
             assert positions is not None
             k, v = cache.update(self.layer, k, v, positions)
-        return self.o_proj(attention(q, k, v, mask).reshape(batch, length, -1))
+        return self.o_proj(attention(q, k, v, mask, self.causal).reshape(batch, length, -1))
 
 
 class FeedForward(nn.Module):
@@ -170,12 +174,17 @@ class Decoder(nn.Module):
 class Head(Linear):
     """The output projection. Losses go through its `forward`: ZeRO-3 has gathered the weight when it is read there."""
 
-    def forward(self, hidden: Tensor, labels: Tensor | None = None, reduction: str = "logits") -> Tensor:
+    def forward(
+        self, hidden: Tensor, labels: Tensor | None = None, reduction: str = "logits", z_loss: float = 0.0
+    ) -> Any:
+        """Logits [..., V] fp32; with `labels` what `Transformer.forward` says of `reduction` and `z_loss`."""
         if labels is None:
             return F.linear(hidden, self.weight).float()
-        if reduction == "sum":
-            return linear_cross_entropy(hidden, self.weight, labels)
-        return linear_nll(hidden, self.weight, labels)
+        if reduction == "none":
+            return linear_nll(hidden, self.weight, labels)
+        total, z_term = linear_cross_entropy(hidden, self.weight, labels, z_loss)
+        count = (labels != IGNORE_INDEX).sum()
+        return (total, count, z_term) if z_loss else (total, count)
 
 
 class Transformer(nn.Module):
@@ -189,8 +198,28 @@ class Transformer(nn.Module):
         self.tie()
         # Not a buffer: `module.bfloat16()` would round the angles, and a state dict is to hold parameters only.
         self._rope: tuple[Tensor, Tensor] | None = None
+        self.checkpoint_activations = False
+        """Keep only each block's input for the backward pass, and compute the rest of it again (Chen et al. 2016)."""
         if not self.lm_head.weight.is_meta:
             self.reset_parameters(torch.Generator().manual_seed(seed))
+
+    def compile_blocks(self) -> None:
+        """torch.compile each block, in place. All are one program; loss and head stay as they are, made of slices."""
+        for block in self.model.layers:
+            block.compile()
+
+    def stretch(self, max_seq_len: int, rope_theta: float | None = None, scaling: RopeScaling | None = None) -> None:
+        """Take sequences of `max_seq_len` from now on, by another base, another scaling, or neither.
+
+        What is not given stays as it is. The weights do not change; training on longer sequences has to follow.
+        """
+        changes: dict[str, Any] = {"max_seq_len": max_seq_len}
+        if rope_theta is not None:
+            changes["rope_theta"] = rope_theta
+        if scaling is not None:
+            changes["rope_scaling"] = scaling
+        self.config = ModelConfig(**{**self.config.model_dump(), **changes})
+        self._rope = None
 
     def tie(self) -> None:
         """Make the head the embedding matrix itself, where the configuration says so."""
@@ -199,11 +228,14 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """N(0, init_std); the two projections into the residual stream / sqrt(2 n_layers) (GPT-2, section 2.3)."""
+        """N(0, init_std); the two projections into the residual stream / sqrt(2 n_layers) (GPT-2, section 2.3).
+
+        Norms begin at 1, biases at 0.
+        """
         residual_std = self.config.init_std / math.sqrt(2 * self.config.n_layers)
         for name, parameter in self.named_parameters():
             if parameter.ndim < 2:
-                nn.init.ones_(parameter)
+                nn.init.constant_(parameter, 0.0 if name.endswith(".bias") else 1.0)
             else:
                 std = residual_std if name.endswith(("o_proj.weight", "down_proj.weight")) else self.config.init_std
                 nn.init.normal_(parameter, std=std, generator=generator)
@@ -216,15 +248,18 @@ class Transformer(nn.Module):
         cache: Cache | None = None,
         labels: Tensor | None = None,
         reduction: str = "sum",
-    ) -> Tensor | tuple[Tensor, Tensor]:
+        z_loss: float = 0.0,
+    ) -> Any:
         """Hidden states after the last norm, or, with `labels`, the loss.
 
         tokens [B, T] int64; positions [B, T], default 0..T-1 in each row (RoPE is relative: restarting them at a
         document's start changes nothing); document_ids [B, T]: attention stays inside runs of equal ids.
         labels [B, T]: the token to predict at each position, already shifted, `IGNORE_INDEX` (-100) where none.
+        z_loss: weight of log(Z)^2 at each label, Z the softmax's normaliser (PaLM, section 5); reduction "sum" only.
 
         Returns hidden [B, T, H]; with labels and reduction "sum": (summed nll in nats, fp32 scalar; number of labels,
-        int64 scalar); with reduction "none": nll [B, T] fp32, 0 where ignored.
+        int64 scalar), and with a z_loss (nll and z-term together, labels, the z-term alone and without gradient);
+        with reduction "none": nll [B, T] fp32, 0 where ignored.
         Raises `ValueError` when T exceeds `max_seq_len`.
         """
         length = tokens.shape[1]
@@ -235,17 +270,16 @@ class Transformer(nn.Module):
             assert positions is not None
             mask = cache.mask(positions)
         elif document_ids is not None:
-            mask = document_mask(document_ids)
+            mask = document_mask(document_ids, self.config.causal)
         x = self.model.embed_tokens(tokens)
         rope = self.rope(positions, length, x.device)
         for block in self.model.layers:
-            x = block(x, rope, mask, positions, cache)
+            if self.checkpoint_activations and torch.is_grad_enabled():
+                x = checkpoint(block, x, rope, mask, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = block(x, rope, mask, positions, cache)
         hidden = self.model.norm(x)
-        if labels is None:
-            return hidden
-        if reduction == "sum":
-            return self.lm_head(hidden, labels, "sum"), (labels != IGNORE_INDEX).sum()
-        return self.lm_head(hidden, labels, "none")
+        return hidden if labels is None else self.lm_head(hidden, labels, reduction, z_loss)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """fp32 logits [..., V] of hidden states [..., H]."""
@@ -262,15 +296,15 @@ class Transformer(nn.Module):
         """(summed nll in nats, number of labels); `loss_mask` [B, T] bool or 0/1: labels to count, besides -100."""
         if loss_mask is not None:
             labels = labels.masked_fill(~loss_mask.bool(), IGNORE_INDEX)
-        result = self(tokens, positions, document_ids, labels=labels, reduction="sum")
-        assert isinstance(result, tuple)
-        return result
+        total, count = self(tokens, positions, document_ids, labels=labels, reduction="sum")
+        return total, count
 
     def rope(self, positions: Tensor | None, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """cos and sin for `rotate`, [1 or B, T, n_heads * D] fp32, at `positions` or at 0..length-1."""
         if self._rope is None or self._rope[0].device != device:
             with torch.inference_mode(False):  # A table made while generating must serve training too.
-                cos, sin = rope_table(self.config.head_size, self.config.max_seq_len, self.config.rope_theta)
+                config = self.config
+                cos, sin = rope_table(config.head_size, config.max_seq_len, config.rope_theta, config.rope_scaling)
                 self._rope = cos.to(device), sin.to(device)
         where = torch.arange(length, device=device)[None] if positions is None else positions
         cos, sin = (table[where].repeat(1, 1, self.config.n_heads) for table in self._rope)

@@ -24,7 +24,7 @@ from infra.process import usable_cores
 from infra.settings import torch_extensions_dir
 from infra.stage import Draft
 from infra.store import Artifact
-from model.config import ModelConfig
+from model.config import ModelConfig, read_config
 from model.job import Job, SpecialTokens, Work
 from model.metrics import read_rows
 from tasks.encoding import Encoder, write_hf_tokenizer
@@ -89,6 +89,8 @@ def work_of(out: Draft, runtime: Runtime, steps: int) -> Work:
         zero_stage=runtime.zero_stage,
         micro_batch_size=runtime.micro_batch_size,
         threads_per_rank=runtime.threads_per_rank,
+        activation_checkpointing=runtime.activation_checkpointing,
+        compile=runtime.compile,
         checkpoint_every=every,
     )
 
@@ -130,7 +132,7 @@ def run_job(job: Job, runtime: Runtime, out: Draft, tokenizer: Path, chat: bool)
 
 def _tell_metrics(job: Job, out: Draft, rows: Sequence[dict[str, Any]]) -> None:
     last = rows[-1]
-    shape = ModelConfig.from_hf(_read_json(job.work.export / "config.json"))
+    shape = read_config(_read_json(job.work.export / "config.json"))
     state = _read_json(job.work.folder / DONE)
     out.metrics |= {
         "steps": job.steps,

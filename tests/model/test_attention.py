@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 
 import model.attention
-from model.attention import attention, document_mask, rope_table, rotate
+from model.attention import attention, document_mask
+from model.rope import rope_table, rotate
 
 
 def inputs(length, n_heads=4, n_kv_heads=2, batch=3, size=8):

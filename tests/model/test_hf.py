@@ -111,7 +111,7 @@ def edit_config(folder, **changes):
     [
         ({"model_type": "gpt_neox"}, "gpt_neox"),
         ({"attention_bias": True}, "attention_bias"),
-        ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "yarn"),
+        ({"rope_parameters": {"rope_type": "longrope", "factor": 4.0}}, "longrope"),
         ({"num_key_value_heads": 3}, "n_kv_heads 3"),
     ],
 )

@@ -32,10 +32,24 @@ def whole(hidden, weight, labels):
 def test_sum_and_gradients_are_those_of_whole_logits():
     hidden, weight, labels = problem(torch.float32)
     expected = torch.autograd.grad(whole(hidden, weight, labels).sum() * 0.25, (hidden, weight))
-    total = linear_cross_entropy(hidden, weight, labels)
+    total, z_term = linear_cross_entropy(hidden, weight, labels)
     found = torch.autograd.grad(total * 0.25, (hidden, weight))
     torch.testing.assert_close(total, whole(hidden, weight, labels).sum())
     torch.testing.assert_close(found, expected)
+    assert z_term.item() == 0
+
+
+def test_z_loss_is_log_z_squared_and_so_are_its_gradients():
+    hidden, weight, labels = problem(torch.float32)
+    counted = labels != IGNORE_INDEX
+    z_term = 0.1 * F.linear(hidden, weight).logsumexp(-1)[counted].square().sum()
+    both = whole(hidden, weight, labels).sum() + z_term
+    total, found_z = linear_cross_entropy(hidden, weight, labels, z_loss=0.1)
+    torch.testing.assert_close((total, found_z), (both, z_term))
+    assert not found_z.requires_grad
+    torch.testing.assert_close(
+        torch.autograd.grad(total * 0.25, (hidden, weight)), torch.autograd.grad(both * 0.25, (hidden, weight))
+    )
 
 
 def test_terms_and_gradients_are_those_of_whole_logits():
@@ -49,7 +63,7 @@ def test_terms_and_gradients_are_those_of_whole_logits():
 
 
 @pytest.mark.parametrize("frozen", [0, 1])
-@pytest.mark.parametrize("function", [linear_cross_entropy, linear_nll])
+@pytest.mark.parametrize("function", [lambda *x: linear_cross_entropy(*x, z_loss=1e-4)[0], linear_nll])
 def test_a_frozen_input_gets_no_gradient(function, frozen):
     inputs = list(problem(torch.float32))
     inputs[frozen] = inputs[frozen].detach()
@@ -63,7 +77,9 @@ def test_large_logits_do_not_overflow():
     weight = torch.tensor([[1.0, 1.0], [-1.0, -1.0]], requires_grad=True)
     labels = torch.tensor([[1]])
     assert linear_nll(hidden, weight, labels).item() == pytest.approx(1200.0)
-    assert linear_cross_entropy(hidden, weight, labels).item() == pytest.approx(1200.0)
+    total, z_term = linear_cross_entropy(hidden, weight, labels, z_loss=1e-4)
+    assert z_term.item() == pytest.approx(1e-4 * 600.0**2)
+    assert (total - z_term).item() == pytest.approx(1200.0)
 
 
 def test_next_token_labels_shift_by_one():
