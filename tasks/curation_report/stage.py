@@ -25,10 +25,10 @@ from tasks.curation_report.survey import (
     SAMPLES,
     TALLIES,
     Fates,
-    excerpt,
     fates_of,
     histogram_rows,
     is_numeric,
+    masked_excerpt,
     numbers,
     reason_rows,
     sampled_rows,
@@ -106,7 +106,7 @@ def _samples(
             "doc_id": doc_ids[row],
             "url": urls[row],
             "verdict": fates.verdict[row],
-            "excerpt": excerpt(
+            "excerpt": masked_excerpt(
                 (final.column("text")[places[row]] if fates.stage[row] == KEPT_STAGE else texts[row]).as_py() or "",
                 params.excerpt_chars,
             ),

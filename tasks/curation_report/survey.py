@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from infra.store import Artifact
 from tasks.curation_report.histogram import Axis
 from tasks.documents import KEPT, Step
+from tasks.pii.replace import edits, mask
 
 HISTOGRAMS = pa.schema([("signal", pa.string()), ("fate", pa.string()), ("bin", pa.int32()), ("n", pa.int64())])
 SAMPLES = pa.schema(
@@ -153,8 +154,8 @@ def histogram_rows(table: pa.Table, axes: Mapping[str, Axis], fates: Fates) -> p
     for signal, axis in axes.items():
         bins = axis.bins_of(numbers(table.column(signal)))
         here = ~passed & (fates.signal == signal)
-        for fate, mask in ((PASSED, passed), (HERE, here), (ELSEWHERE, ~passed & ~here)):
-            found, counts = np.unique(bins[mask], return_counts=True)
+        for fate, rows_of_it in ((PASSED, passed), (HERE, here), (ELSEWHERE, ~passed & ~here)):
+            found, counts = np.unique(bins[rows_of_it], return_counts=True)
             rows += [
                 {"signal": signal, "fate": fate, "bin": b, "n": n}
                 for b, n in zip(found.tolist(), counts.tolist(), strict=True)
@@ -222,13 +223,13 @@ def skipped_samples(extracted: Artifact, part: int, each: int) -> list[dict[str,
     return found
 
 
-def excerpt(text: str, chars: int) -> str:
-    """The beginning of a text without its blank lines, cut at a word."""
+def masked_excerpt(text: str, chars: int) -> str:
+    """The beginning of a text without its blank lines, cut at a word, personal data of every kind masked."""
     text = "\n".join(line for line in text[: 4 * chars].split("\n") if line.strip()).strip()
-    if len(text) <= chars:
-        return text
-    cut = text.rfind(" ", 0, chars)
-    return text[: cut if cut > chars // 2 else chars].rstrip() + " …"
+    if len(text) > chars:
+        cut = text.rfind(" ", 0, chars)
+        text = text[: cut if cut > chars // 2 else chars].rstrip() + " …"
+    return mask(text, edits(text))
 
 
 def summed(tables: Iterable[pa.Table], keys: Sequence[str], values: Sequence[str]) -> pa.Table:

@@ -95,6 +95,15 @@ def test_text_from_the_web_cannot_become_markup(spark, store):
     assert NASTY not in page and page.count("&lt;script&gt;alert") >= 3
 
 
+def test_personal_data_is_on_the_page_of_neither_kept_nor_dropped_documents(spark, store):
+    address = "maria.huber@alpenverein.org"
+    rows = [("a" * 32, "http://a.example/", f"Write to {address}. {PROSE}"), ("b" * 32, "http://b.example/", address)]
+    measured = measure.run(store, documents=raw_documents(store, [rows]))
+    filtered = filter_documents.run(store, documents=measured, params=FilterParams(languages=None))
+    made = curation_report.run(store, documents=filtered)
+    assert address not in page_of(made) and page_of(made).count("@example.com") == 2
+
+
 def test_the_page_is_the_same_each_time(curated, report, tmp_path):
     again = Store(tmp_path / "again")
     again.root.mkdir(parents=True, exist_ok=True)
