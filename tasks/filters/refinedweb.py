@@ -1,7 +1,7 @@
 """RefinedWeb's line rules (Penedo et al. 2023, arXiv:2306.01116, appendix G.2), counted and, on demand, applied.
 
 The paper gives the rules in words. The constants are those of DCLM's reproduction (Li et al. 2024, arXiv:2406.11794,
-section 4.2 and its published configuration). The first that holds of a line:
+section 4, and its published configuration). The first that holds of a line:
 
     uppercase             more than half of its characters (white space included) are upper case
     numeric               all of its characters are digits

@@ -123,7 +123,7 @@ def preset_names() -> list[str]:
 
 @cache
 def preset(name: str) -> tuple[Rule, ...]:
-    """The rules of one rule set, in order.
+    """The rules of one rule set, in order; an entry `include: NAME` stands for the rules of another set.
 
     Raises:
         BadConfig: there is no such set.
@@ -132,7 +132,13 @@ def preset(name: str) -> tuple[Rule, ...]:
         raise BadConfig(f"no rule preset {name!r}{_near(name, preset_names())}")
     content = yaml.safe_load((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"))
     shared = {"source": content.get("source", "")}
-    return tuple(Rule.model_validate({**shared, **entry}) for entry in content["rules"])
+    rules: list[Rule] = []
+    for entry in content["rules"]:
+        if entry.keys() == {"include"}:
+            rules.extend(preset(entry["include"]))
+        else:
+            rules.append(Rule.model_validate({**shared, **entry}))
+    return tuple(rules)
 
 
 def preset_digests() -> dict[str, str]:

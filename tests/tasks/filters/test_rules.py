@@ -3,6 +3,7 @@ import pytest
 from pydantic import ValidationError
 
 from infra.errors import BadConfig
+from tasks.extract.stage import DOCUMENTS as EXTRACTED
 from tasks.filters.rules import (
     Rule,
     check_rules,
@@ -105,7 +106,7 @@ def test_a_rule_survives_json():
 
 def test_every_preset_compares_signals_that_measure_writes():
     for name in preset_names():
-        check_rules(preset(name), SIGNALS)
+        check_rules(preset(name), pa.schema([*EXTRACTED, *SIGNALS]))
         assert all(one.source for one in preset(name))
 
 
@@ -129,6 +130,16 @@ def test_a_presets_digest_changes_with_its_file(monkeypatch, tmp_path):
     monkeypatch.setattr("tasks.filters.rules.PRESETS", tmp_path)
     assert preset_digests().keys() == before.keys()
     assert all(preset_digests()[name] != before[name] for name in before)
+
+
+def test_a_preset_includes_others_in_its_order():
+    names = [one.name for one in preset("dclm")]
+    quality, repetition = ([one.name for one in preset(f"gopher_{part}")] for part in ("quality", "repetition"))
+    assert names == [*[one.name for one in preset("url")], *quality, *repetition, "dclm_removed_words"]
+    assert [one.name for one in preset("gopher")] == [*repetition, *quality]
+    assert {one.source for one in preset("gopher")} == {
+        one.source for one in (*preset("gopher_repetition"), *preset("gopher_quality"))
+    }
 
 
 def test_an_unknown_preset_names_the_likely_ones():
