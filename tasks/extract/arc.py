@@ -18,7 +18,8 @@ MAX_LINE_BYTES = 4096  # of a header line where one is searched for
 _ADDRESS_DATE_TYPE = rb"(?:[0-9a-fA-F.:]{2,45}|-) \d{12,17} [^ \r\n]{0,128}"
 _LENGTHS = rb"(?: [^ \r\n]{1,10} [^ \r\n]{1,100} [^ \r\n]{1,4096} \d{1,18} [^ \r\n]{1,1024})? \d{1,18}\r?(?:\n|$)"
 _OPENING = re.compile(rb"[a-z][a-z0-9+.\-]{1,30}:[^\r\n]{0,2048}? " + _ADDRESS_DATE_TYPE + _LENGTHS, re.IGNORECASE)
-_SCHEME = re.compile(rb"^[a-z][a-z0-9+.\-]{1,30}:", re.MULTILINE | re.IGNORECASE)
+_SCHEME = re.compile(rb"(?:^[a-z][a-z0-9+.\-]{1,30}|https?|ftp|dns|filedesc):", re.MULTILINE | re.IGNORECASE)
+_INSIDE_LINE = re.compile(rb"[^\r\n ]{4,2048} " + _ADDRESS_DATE_TYPE + _LENGTHS)
 _DATE = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)$")
 
 
@@ -56,20 +57,28 @@ def parse(head: bytes) -> Header | None:
 
 
 def next_opening(data: Buffer, position: int) -> int | None:
-    """Offset of the first line at or after `position` that is a header."""
-    if position:
-        position = data.find(b"\n", position - 1) + 1
-        if not position:
-            return None
+    """Offset of the first place at or after `position` where a header begins.
+
+    It need not begin a line, since the record before it may be cut: then it is the last thing in its line that looks
+    like a header, for a page may end with an address.
+    """
     while piece := data[position : position + SEARCH_STEP]:
-        for line in _SCHEME.finditer(piece):
-            start = position + line.start()
-            if opens(data[start : start + MAX_LINE_BYTES]):
-                return start
-        # A line whose scheme may be cut by the end of the piece is looked at again.
-        position = data.find(b"\n", position + max(0, len(piece) - MAX_SCHEME_BYTES)) + 1
-        if not position or len(piece) < SEARCH_STEP:
+        found, line_end = -1, 0
+        for scheme in _SCHEME.finditer(piece):
+            start = position + scheme.start()
+            if found >= 0 and start >= line_end:
+                return found
+            head = data[start : start + MAX_LINE_BYTES]
+            if start == 0 or data[start - 1 : start] == b"\n":
+                if opens(head):
+                    return found if found >= 0 else start
+            elif inside := _INSIDE_LINE.match(head):
+                found, line_end = start, start + inside.end()
+        if found >= 0:
+            return found
+        if len(piece) < SEARCH_STEP:
             return None
+        position += len(piece) - MAX_SCHEME_BYTES  # a scheme may be cut by the end of the piece
     return None
 
 

@@ -60,7 +60,10 @@ def _stretch(data: Buffer, at: int, size: int, grammar: Grammar) -> Stretch:
     if header.length is not None:
         stop = begin + header.length
         after = _skip_line_ends(data, stop) if stop <= size else stop
-        if after == size or (after < size and grammar.opens(data[after : after + OPENING_BYTES])):
+        if after == size:
+            return Stretch(at, after, header, (begin, stop))
+        at_line = after > stop or data[after - 1 : after] == b"\n"  # or a byte is missing, and a URL begins with "ttp:"
+        if after < size and at_line and grammar.opens(data[after : after + OPENING_BYTES]):
             return Stretch(at, after, header, (begin, stop))
     return _mended(data, at, begin, header, size, grammar)
 
