@@ -3,7 +3,7 @@
     by form     +CC and 00CC with a number of the country's length (calling_codes.py); North America with brackets,
                 hyphens or dots (NPA-NXX-XXXX, both parts from 200); the United Kingdom's, France's, Switzerland's and
                 Germany's national forms with their leading 0
-    by context  7 to 13 digits in groups after "phone", "Tel.", "fax", "WhatsApp", "call us at" and their like in a
+    by context  7 to 14 digits in groups after "phone", "Tel.", "fax", "WhatsApp", "call us at" and their like in a
                 dozen languages, unless they are a date or dotted numbers
 
 Unbroken digits are never taken without a word. False positives cost text, so a doubtful number stays.
@@ -19,7 +19,7 @@ from tasks.pii.match import HYPHENS, SPACES, Match, Run, before, is_issued_numbe
 
 MIN_DIGITS = 7
 MIN_INTERNATIONAL_DIGITS, MAX_INTERNATIONAL_DIGITS = 8, 15  # E.164 6.1 allows 15 at most
-MAX_NATIONAL_DIGITS = 13
+MAX_NATIONAL_DIGITS = 14  # a leading 0 and what E.164 leaves a country with a calling code of two digits
 MAX_GROUPS = 8
 
 _GROUP = re.compile(r"[0-9]+")

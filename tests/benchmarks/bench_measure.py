@@ -52,10 +52,10 @@ def families(texts: Sequence[str]) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "number the words", lambda: list(batches(documents))
     yield "Gopher quality", lambda: [gopher.quality_signals(batch) for batch in numbered]
     yield "Gopher repetition", lambda: [gopher.repetition_signals(batch) for batch in numbered]
-    yield "C4", lambda: [c4.page_signals(document, c4.judge_lines(document)) for document in documents]
+    yield "C4", lambda: [c4.page_signals(c4.judge_lines(document)) for document in documents]
     yield "FineWeb", lambda: [fineweb.line_signals(batch) for batch in numbered]
     yield "language", lambda: language.identify_languages(texts)
-    yield "personal data", lambda: [(pii.count_emails(text), pii.count_public_ips(text)) for text in texts]
+    yield "personal data", lambda: [pii.signals(text) for text in texts]
 
 
 def timed(work: Callable[[], Any]) -> float:

@@ -1,4 +1,5 @@
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -49,7 +50,7 @@ def found(text, *kinds):
 def test_matches_lie_in_the_text_in_order_apart_and_within_a_line(text):
     matches = find(text)
     assert all(0 <= m.start < m.end <= len(text) and "\n" not in text[m.start : m.end] for m in matches)
-    assert all(first.end <= second.start for first, second in zip(matches, matches[1:], strict=False))
+    assert all(first.end <= second.start for first, second in pairwise(matches))
 
 
 @given(MIXTURES, st.permutations(KINDS))

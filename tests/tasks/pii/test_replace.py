@@ -1,4 +1,5 @@
 import ipaddress
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -35,7 +36,7 @@ def test_masking_twice_is_masking_once(text, kinds, seed):
 def test_edits_lie_in_the_text_and_apart_and_apply_as_the_lineage_does(text, seed):
     made = edits(text, KINDS, seed)
     assert all(0 <= edit.start < edit.end <= len(text) for edit in made)
-    assert all(first.end <= second.start for first, second in zip(made, made[1:], strict=False))
+    assert all(first.end <= second.start for first, second in pairwise(made))
     assert apply_spans(text, [(edit.start, edit.end, edit.replacement) for edit in made]) == mask(text, made)
     assert made == edits(text, KINDS, seed)
 
