@@ -12,8 +12,9 @@ from pydantic import Field, model_validator
 from infra.errors import BadConfig, BadInput
 from infra.params import Params, Runtime
 from infra.stage import Draft, stage
-from model.config import ModelConfig, OptimConfig
+from model.config import LSTMConfig, ModelConfig, OptimConfig
 from model.job import Data, Job
+from tasks.shape import Shape
 from tasks.tokenizer import Vocabulary
 from tasks.tokens.files import Tokens, prefixes, read_index, token_files
 from tasks.training import Model, run_job, special_tokens, work_of, write_token_bytes
@@ -21,24 +22,14 @@ from tasks.training import Model, run_job, special_tokens, work_of, write_token_
 Dtype = Literal["auto", "bfloat16", "float32"]
 
 
-class Shape(Params):
-    """Size of the network; the vocabulary's and the sequence's come from elsewhere."""
-
-    hidden_size: int = Field(192, ge=1, description="Width of the residual stream.")
-    n_layers: int = Field(4, ge=1, description="Transformer blocks.")
-    n_heads: int = Field(6, ge=1, description="Query heads.")
-    n_kv_heads: int = Field(3, ge=1, description="Key and value heads (grouped-query attention when fewer).")
-    intermediate_size: int = Field(512, ge=1, description="Width of the SwiGLU layer; about 8/3 of hidden_size.")
-    head_dim: int | None = Field(None, ge=2, description="Width of a head; empty: hidden_size / n_heads.")
-    rope_theta: float = Field(10_000.0, gt=0, description="Base of the rotary wavelengths.")
-    tie_embeddings: bool = Field(True, description="One matrix for embedding and head: half of a small model's size.")
-    qk_norm: bool = Field(False, description="RMSNorm on queries and keys; the export is then a Qwen3, not a Llama.")
-
-
 class PretrainParams(Params):
     """The model, what it sees and how it learns."""
 
     shape: Shape = Field(default_factory=Shape, description="Size of the network. Not used when it starts from one.")
+    objective: Literal["causal", "masked"] = Field(
+        "causal",
+        description="causal: the next token. masked: BERT's (15 %, 80/10/10), for comparisons; it cannot write text.",
+    )
     seq_len: int = Field(256, ge=8, description="Tokens in a row.")
     max_seq_len: int | None = Field(None, ge=8, description="Longest sequence the model will take; empty: seq_len.")
     batch_size: int = Field(16, ge=1, description="Rows in a global batch, over all ranks.")
@@ -58,6 +49,8 @@ class PretrainParams(Params):
             raise ValueError("give steps or tokens, not both")
         if self.max_seq_len is not None and self.max_seq_len < self.seq_len:
             raise ValueError(f"max_seq_len {self.max_seq_len} is below seq_len {self.seq_len}")
+        if self.objective == "masked" and self.shape.architecture == "lstm":
+            raise ValueError("an lstm reads forwards only: objective masked needs a transformer")
         return self
 
 
@@ -69,16 +62,14 @@ def steps_of(params: PretrainParams, n_rows: int) -> int:
     return max(1, math.ceil(wanted / (params.batch_size * params.seq_len)))
 
 
-def shape_of(params: PretrainParams, vocab_size: int) -> ModelConfig:
+def shape_of(params: PretrainParams, vocab_size: int) -> ModelConfig | LSTMConfig:
     """The network's full configuration.
 
     Raises:
         BadConfig: sizes that do not fit each other.
     """
     try:
-        return ModelConfig(
-            vocab_size=vocab_size, max_seq_len=params.max_seq_len or params.seq_len, **params.shape.model_dump()
-        )
+        return params.shape.network(vocab_size, params.max_seq_len or params.seq_len, params.objective == "causal")
     except ValueError as error:
         reason = " ".join(line.strip() for line in str(error).splitlines()[1:3])  # pydantic's first line names a class
         raise BadConfig(f"pretrain.shape: {reason}") from error
@@ -107,7 +98,7 @@ def pretrain(
         raise BadInput(f"{tokens.ref}: {n_tokens} training tokens do not fill one row of {params.seq_len}")
     steps = steps_of(params, n_rows)
     job = Job(
-        objective="lm",
+        objective="lm" if params.objective == "causal" else "mlm",
         shape=shape_of(params, encoder.vocab_size) if model is None else None,
         init_from=model.folder if model is not None else None,
         data=Data(
