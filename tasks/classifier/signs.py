@@ -20,7 +20,7 @@ _TEX = re.compile(
     r"|Omega|to|mapsto|Rightarrow|iff|text|begin\{(?:align|equation|matrix|pmatrix|cases|array|theorem|proof)\*?\})"
     r"(?![A-Za-z])|[∀-⋿]"
 )
-_CHAPTER = re.compile(r"^\s*(?:chapter|book|canto)\s+(?:[ivxlc]+|\d+)\b[^.]{0,80}$", re.IGNORECASE | re.MULTILINE)
+_CHAPTER = re.compile(r"^\s*(?:chapter|book|canto)\s+(?:[ivxlc]+|\d+)\b.{0,80}$", re.IGNORECASE | re.MULTILINE)
 _POST = re.compile(
     r"^\s*(?:posted (?:by|on|:)|joined:|posts:|location:|last edited by|re: |quote:|reply\b|top$"
     r"|.{1,60} (?:wrote|said|writes):\s*$)",
@@ -47,4 +47,6 @@ def signs_of(text: str) -> dict[str, float]:
 
 
 def _is_code(line: str) -> bool:
+    if _TEX.search(line):
+        return False  # braces and arrows of a formula
     return bool(_CODE_END.search(line) or _CODE_START.search(line) or _CODE_INSIDE.search(line))

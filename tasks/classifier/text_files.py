@@ -4,9 +4,8 @@ What a file is, its first bytes say, not its name.
 """
 
 import gzip
-import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -18,6 +17,7 @@ from infra.store.digests import DigestCache
 GZIP, ZSTD, PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
 TEXT_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".ndjson", ".ndjson.gz", ".parquet")
 PARQUET_ROWS = 1024  # read at a time
+READ_BYTES = 1 << 20
 
 Problem = str  # why a line holds no text
 
@@ -93,22 +93,35 @@ def _jsonl(path: Path, magic: bytes) -> Iterator[dict[str, Any] | None]:
 
 
 @contextmanager
-def _decompressed(path: Path, magic: bytes) -> Iterator[IO[bytes]]:
+def _decompressed(path: Path, magic: bytes) -> Iterator[Iterable[bytes]]:
     if magic[:2] == GZIP:
         with gzip.open(path, "rb") as stream:
-            yield stream  # type: ignore[misc]
+            yield stream
     elif magic == ZSTD:
-        import zstandard
-
         with path.open("rb") as raw:
-            reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-            try:
-                yield io.BufferedReader(reader)  # type: ignore[arg-type]
-            except zstandard.ZstdError as error:
-                raise OSError(str(error)) from error
+            yield _lines_of_zstd(raw)
     else:
         with path.open("rb") as stream:
             yield stream
+
+
+def _lines_of_zstd(raw: IO[bytes]) -> Iterator[bytes]:
+    """Lines of a zstd stream. The library's own reader takes a frame that is cut off for one that has ended."""
+    import zstandard
+
+    rest, frame, unread = b"", zstandard.ZstdDecompressor().decompressobj(), b""
+    try:
+        while chunk := unread or raw.read(READ_BYTES):
+            if frame.eof:  # the next frame begins
+                frame = zstandard.ZstdDecompressor().decompressobj()
+            *lines, rest = (rest + frame.decompress(chunk)).split(b"\n")
+            unread = frame.unused_data if frame.eof else b""
+            yield from lines
+    except zstandard.ZstdError as error:
+        raise OSError(str(error)) from error
+    if not frame.eof:
+        raise EOFError("the last zstd frame is cut off")
+    yield rest
 
 
 def _parquet(path: Path, text_column: str) -> Iterator[dict[str, Any]]:
