@@ -74,6 +74,9 @@ class ClassifierParams(QualityModelParams):
 class DomainModelParams(FastTextParams):
     """A classifier of domains."""
 
+    lr: float = Field(
+        0.5, gt=0, description="Learning rate (at fastText's 0.1, a few hundred texts a domain are learnt too little)."
+    )
     per_class: int = Field(20_000, ge=1, description="Texts of each domain at most.")
     per_site: int | None = Field(
         50, ge=1, description="Texts of one site in a domain at most, so that it is not the site that is learnt."
