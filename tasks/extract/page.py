@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tasks.extract.gates import Skip
 from tasks.extract.metadata import Metadata, Search, page_metadata
+from tasks.extract.plain import main_text
 from tasks.extract.verbatim import Verbatim
 
 if TYPE_CHECKING:
@@ -143,10 +144,6 @@ def _text_of(tree: "HtmlElement", html: str, captured_on: str, options: Extracti
 
     verbatim = Verbatim(tree, html, markdown=options.markdown) if options.verbatim else None
 
-    def finished(text: str) -> str:
-        text = well_formed(verbatim.restore(text) if verbatim else text)
-        return text if text.strip() else ""
-
     text = extract(
         tree,
         output_format="markdown" if options.markdown else "txt",
@@ -158,20 +155,15 @@ def _text_of(tree: "HtmlElement", html: str, captured_on: str, options: Extracti
         deduplicate=False,
         date_extraction_params={"original_date": True, "extensive_search": False, "max_date": captured_on},
     )
-    if text := finished(text or ""):
+    text = well_formed((verbatim.restore(text) if verbatim else text) if text else "")
+    if text.strip():
         return text, "trafilatura"
-    if options.fallback_words and len((second := finished(_second_text(tree))).split()) >= options.fallback_words:
-        return second, "resiliparse"
+    if options.fallback_words:
+        # From the page as it came: where lxml misread it, another parser may not.
+        text = well_formed(main_text(html))
+        if len(text.split()) >= options.fallback_words:
+            return text, "resiliparse"
     return "", "trafilatura"
-
-
-def _second_text(tree: "HtmlElement") -> str:
-    """Main text by resiliparse. It gets the tree as markup again: as lxml understood it, with formulas and code."""
-    from lxml.html import tostring
-    from resiliparse.extract.html2text import extract_plain_text
-
-    html = tostring(tree, encoding="unicode")
-    return str(extract_plain_text(html, main_content=True, alt_texts=False, list_bullets=True, comments=False))
 
 
 def is_deeper(tree: "HtmlElement", depth: int) -> bool:

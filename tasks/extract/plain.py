@@ -1,4 +1,4 @@
-"""The dearest gate: a page whose plain text could not survive the filter later is not extracted.
+"""What resiliparse reads of a page, and the dearest gate: plain text that could not survive the filter later.
 
 resiliparse reads all visible text of a page, menus included, in a twentieth of the time that trafilatura takes to find
 the main text in it. The main text is a part of it: where the whole has too few words, so has the part, and where the
@@ -75,11 +75,19 @@ def plain_text(html: str) -> str:
     """All visible text of a page on one line."""
     from resiliparse.extract.html2text import extract_plain_text
 
-    if "xmlns" in html[:_XHTML_HEAD_CHARS]:
-        html = _SELF_CLOSED.sub(r"<\1\2></\1>", html)
-    return str(
-        extract_plain_text(html, preserve_formatting=False, main_content=False, alt_texts=False, list_bullets=False)
-    )
+    options = {"preserve_formatting": False, "alt_texts": False, "list_bullets": False}
+    return str(extract_plain_text(_as_html(html), main_content=False, **options))
+
+
+def main_text(html: str) -> str:
+    """The main text of a page as resiliparse sees it: by the names and places of elements, code as it is written."""
+    from resiliparse.extract.html2text import extract_plain_text
+
+    return str(extract_plain_text(_as_html(html), main_content=True, alt_texts=False, comments=False))
+
+
+def _as_html(html: str) -> str:
+    return _SELF_CLOSED.sub(r"<\1\2></\1>", html) if "xmlns" in html[:_XHTML_HEAD_CHARS] else html
 
 
 def count_words(text: str) -> int:
