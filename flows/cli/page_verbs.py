@@ -8,7 +8,7 @@ from flows.cli.output import print_json
 from flows.cli.state import JsonOption, StoreOption, the_store
 from infra.errors import BadInput
 
-TIPS = ("mix", "dedup", "filter", "extract")  # the furthest of these is what `explain` asks about
+TIPS = ("mix", "pii", "dedup", "select", "filter", "extract")  # the furthest of these is what `explain` asks about
 
 
 def explain(
