@@ -5,9 +5,9 @@ The definitions, which matter more than any threshold built on them. A *word* is
 - ``whitespace`` (default): a run of characters between Unicode white space (`str.split()`), punctuation attached, as in
   Gopher (Rae et al. 2021, arXiv:2112.11446, A.1.1) and dolma;
 - ``punctuation``: words and punctuation marks, each a word of its own, as FineWeb's code counts them (datatrove with
-  spaCy's blank English). Letters and digits stay together over an apostrophe or full stop between them (don't, 3.14,
-  file.txt, not end.Start), digits over a comma, colon or slash (1,000, 10:30); addresses stay whole, runs of dots too;
-  every other mark stands alone. spaCy splits contractions as well (do n't), which no rule notices;
+  spaCy's blank English). Letters and digits stay together over an apostrophe, full stop, slash or @ between them
+  (don't, 3.14, file.txt, and/or, but not end.Start), digits over a comma or colon (1,000, 10:30); addresses stay whole,
+  and so do abbreviations (e.g.) and runs of one of . - ~ | /. Every other mark stands alone;
 - ``unicode``: what the default word boundaries of Unicode Standard Annex 29 leave between them, if it holds a letter or
   digit: no punctuation, and each ideograph a word. Closest to DCLM. For text without spaces between its words.
 
@@ -51,7 +51,11 @@ _AROUND_ADDRESS = ".,;:!?'\"’”»)]}>…"  # cut off behind an address
 # Each alternative is entered only where it must match and gives nothing back, so that a megabyte of marks costs no more
 # than its length. The look-behind keeps "end.Start" apart, where a space is missing.
 # `regex`, not `re`: there a letter's marks belong to the word.
-_WORD_OR_MARK = regex.compile(r"\w++(?:(?:['’]|(?<![a-z])\.|\.(?![A-Z])|(?<=\d)[,:/](?=\d))\w++)*+|\.\.++|[^\w\s]")
+_WORD_OR_MARK = regex.compile(
+    r"(?:[A-Za-z]\.){2,}+(?!\w)"  # e.g. U.S.
+    r"|\w++(?:(?:['’/@]|(?<![a-z])\.|\.(?![A-Z])|(?<=\d)[,:](?=\d))\w++)*+"
+    r"|\.\.++|-++|~++|\|++|//++|[^\w\s]"
+)
 _UNICODE_BOUNDARY = regex.compile(r"\b", flags=regex.WORD | regex.V1)
 
 

@@ -62,7 +62,7 @@ SIGNALS: tuple[pa.Field, ...] = (  # of the text before cleaning
     pa.field("c4_policy_lines", pa.int32()),
 )
 
-_CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
+CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
 # A sentence ends at . ? ! … with closing quotes or brackets behind, where the line ends or white space and anything
 # but a lower-case letter follows ("e.g. this" does not end one); behind CJK marks nothing need follow. A run is entered
 # only at its first character and never given back, so that a line of a million dots costs no more than it is long.
@@ -111,7 +111,7 @@ def judge_lines(
         words = line.split()
         long_word = len(line) > MAX_WORD_CHARS and max(map(len, words)) > MAX_WORD_CHARS
         if cites and "[" in line:
-            line = _CITATION.sub("", line).strip()
+            line = CITATION.sub("", line).strip()
         ends = ends_in_terminal(line)
         terminal += ends
         reason = None
@@ -139,7 +139,7 @@ def judge_lines(
 
 @dataclass(frozen=True)
 class _Phrases:
-    """Which of the phrases that the rules look for a page holds at all; most hold none, and no line need be looked at."""
+    """Which of the phrases that rules look for a page holds: most hold none, and no line is looked at for them."""
 
     javascript: bool
     policy: bool
@@ -148,7 +148,7 @@ class _Phrases:
 
     @classmethod
     def of(cls, text: str, cites: bool) -> "_Phrases":
-        lower = (_CITATION.sub("", text) if cites else text).lower()
+        lower = (CITATION.sub("", text) if cites else text).lower()
         return cls(
             JAVASCRIPT in lower, any(phrase in lower for phrase in POLICY_PHRASES), LOREM_IPSUM in lower, "{" in text
         )

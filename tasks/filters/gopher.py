@@ -3,28 +3,28 @@
 The paper gives thresholds, not code, and published implementations differ by a factor of two on the same page. FineWeb
 was made by one of them (datatrove), and where the paper is silent this follows its reading:
 
-- characters are code points of the text, white space included; an n-gram's are those of its words, and of one space
-  between two of them for a top n-gram;
-- `n_non_symbol_words`, which the bounds on words and on their mean length look at, have a letter or digit;
+- characters are code points of the text, white space included; those of an n-gram are the characters of its words;
+- the words that the bounds on their number and mean length look at, `n_non_symbol_words`, leave out those of nothing
+  but punctuation;
 - lines for repetition are as written, lines of blanks among them: code with indented empty lines is repetitive;
 - a line or paragraph is a *duplicate* when an equal one came before it in the document: the first one is free;
 - the *top n-gram* is the most frequent one, the earliest of those. In a text that says nothing twice it is the first
-  one, so that a text of a few words fails by being short;
+  one, so that a text of a few words fails by being short. Its characters, one space between two words, count as often
+  as it occurs, also where it overlaps itself ("a a a" holds "a a" twice); at most the text's length;
 - the *duplicate n-grams* are found in one pass from the left: an n-gram seen before counts with its characters and the
   pass goes on behind it, so no character is counted twice ("taking care not to count characters that occur in
-  overlapping n-grams more than once"); any other is remembered and the pass goes on by one word.
+  overlapping n-grams more than once"); any other is remembered and the pass goes on by one word;
+- stop words count as they are written, in lower case and as words of their own ("The" and "the," do not).
 
-Its plain slips are not followed: of a top n-gram that overlaps itself ("a a a") each character counts once, where it
-counts fractions above 1; n-grams are equal when their words are ("a bc" is not "ab c"); stop words count in any case
-and with punctuation around them; bullets are more than "•" and "-", but a minus sign is none; empty lines count in no
-fraction of lines. On 4,093 crawled pages of documentation none of these changes more than 0.3 % of a rule's decisions
-(tests/benchmarks/bench_parity.py shows which).
+Its plain slips are not followed: n-grams are equal when their words are ("a bc" is not "ab c"); bullets are more than
+"•" and "-", but a minus sign is none; empty lines count in no fraction of lines, and the carriage return before a line
+feed belongs to no line. On the 4,093 texts of a crawl of documentation none of this changed a single decision
+(tests/benchmarks/bench_parity.py).
 
 Fractions of nothing (a document without words or lines) are NaN, stored as null, and fire no rule.
 """
 
 import re
-import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,6 +32,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tasks.filters.punctuation import PUNCTUATION
 from tasks.words import IntArray, SplitText, WordBatch
 
 FloatArray = npt.NDArray[np.float64]
@@ -63,7 +64,6 @@ SIGNALS: tuple[pa.Field, ...] = (
     *(pa.field(f"duplicate_{n}gram_char_fraction", pa.float32()) for n in DUPLICATE_NGRAMS),
 )
 
-_PUNCTUATION = string.punctuation + "“”‘’‚„«»‹›…–—•·"  # cut off around a word before it is compared with a stop word
 _PARAGRAPH_END = re.compile(r"\n{2,}")
 
 
@@ -71,7 +71,7 @@ def quality_signals(batch: WordBatch) -> dict[str, IntArray | FloatArray]:
     """The signals of A.1.1 for each document of a batch.
 
     Returns:
-        name -> (n_documents,): `n_words`; `n_non_symbol_words`, those with a letter or digit, and
+        name -> (n_documents,): `n_words`; `n_non_symbol_words`, those of more than punctuation, and
         their `mean_word_length`; `hash_ratio` and `ellipsis_ratio`, symbols a word; `bullet_line_fraction` and
         `ellipsis_line_fraction` of the lines that are not blank; `alpha_word_fraction`, words with a letter;
         `stop_words`, how many of `STOP_WORDS` occur.
@@ -83,7 +83,7 @@ def quality_signals(batch: WordBatch) -> dict[str, IntArray | FloatArray]:
     ellipsis_lines = np.array([_ellipsis_lines(document) for document in documents], np.int64)
     hashes = np.array([document.text.count("#") for document in documents], np.int64)
     letters = np.array([word.isalpha() or any(map(str.isalpha, word)) for word in batch.vocabulary], bool)
-    spoken = np.array([word.isalnum() or any(map(str.isalnum, word)) for word in batch.vocabulary], bool)
+    spoken = np.array([word.isalnum() or not PUNCTUATION.issuperset(word) for word in batch.vocabulary], bool)
     n_spoken = batch.sum_words(spoken)
     return {
         "n_words": batch.n_words,
@@ -99,12 +99,11 @@ def quality_signals(batch: WordBatch) -> dict[str, IntArray | FloatArray]:
 
 
 def repetition_signals(batch: WordBatch) -> dict[str, IntArray | FloatArray]:
-    """The signals of Table A1 for each document of a batch.
+    """The signals of Table A1 for each document of a batch, as fractions in [0, 1].
 
     Returns:
         name -> (n_documents,): `duplicate_line_fraction`, `duplicate_line_char_fraction`, the same two for paragraphs,
-        `top_{2,3,4}gram_char_fraction`, `duplicate_{5..10}gram_char_fraction`. They lie in [0, 1] when words are white
-        space delimited; where punctuation marks are words, a top n-gram holds spaces that the text does not.
+        `top_{2,3,4}gram_char_fraction`, `duplicate_{5..10}gram_char_fraction`.
     """
     duplicates = np.array([_duplicate_blocks(document) for document in batch.documents], np.int64).reshape(-1, 6)
     lines, line_repeats, line_chars, paragraphs, paragraph_repeats, paragraph_chars = duplicates.T
@@ -120,7 +119,7 @@ def repetition_signals(batch: WordBatch) -> dict[str, IntArray | FloatArray]:
     for n in range(2, max(DUPLICATE_NGRAMS) + 1):
         repeated = _extend(batch, repeated)
         if n in TOP_NGRAMS:
-            signals[f"top_{n}gram_char_fraction"] = fraction(_top_chars(batch, repeated), chars)
+            signals[f"top_{n}gram_char_fraction"] = fraction(np.minimum(_top_chars(batch, repeated), chars), chars)
         if n in DUPLICATE_NGRAMS:
             signals[f"duplicate_{n}gram_char_fraction"] = fraction(_duplicate_chars(batch, repeated), chars)
     return signals
@@ -153,7 +152,7 @@ def _ellipsis_lines(document: SplitText) -> int:
 
 def _distinct_stop_words(batch: WordBatch) -> IntArray:
     bits = {word: 1 << bit for bit, word in enumerate(STOP_WORDS)}
-    flags = np.array([bits.get(word.strip(_PUNCTUATION).lower(), 0) for word in batch.vocabulary], np.int64)
+    flags = np.array([bits.get(word, 0) for word in batch.vocabulary], np.int64)
     bits_of_words = flags[batch.ids]
     hits = np.flatnonzero(bits_of_words)
     seen = np.zeros(len(batch.documents), np.int64)
@@ -223,35 +222,22 @@ def _group(n: int, starts: IntArray, keys: IntArray) -> _Repeated:
 
 
 def _top_chars(batch: WordBatch, repeated: _Repeated) -> IntArray:
-    """(n_documents,) characters that the top n-gram of each document covers, one space between two of its words."""
+    """(n_documents,) characters of each top n-gram, with a space between its words, times its occurrences."""
     n, before = repeated.n, batch.char_starts
-    covered = np.zeros(len(batch.documents), np.int64)
-    long_enough = np.flatnonzero(batch.n_words >= n)
-    opening = batch.offsets[long_enough]  # the first n-gram, which counts where none occurs twice
-    covered[long_enough] = before[opening + n] - before[opening] + n - 1
-    if not len(repeated.starts):
-        return covered
-    order = np.argsort(repeated.groups, kind="stable")  # by group, positions ascending within
-    starts, groups = repeated.starts[order], repeated.groups[order]
-    first = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
-    counts = np.diff(np.r_[first, len(groups)])
-    documents = batch.document_of[starts[first]]  # ascending: groups are numbered by document
-    opens = np.flatnonzero(np.r_[True, documents[1:] != documents[:-1]])
     size = np.int64(len(batch.ids))
-    best = np.maximum.reduceat(counts * size + (size - 1 - starts[first]), opens)  # most frequent, then earliest
-    top_starts = size - 1 - best % size
-    chosen = np.zeros(len(batch.ids), bool)
-    chosen[top_starts] = True
-    mine = np.repeat(chosen[starts[first]], counts)
-    starts, groups = starts[mine], groups[mine]
-    ends = starts + n
-    overlaps = np.zeros(len(starts), bool)
-    overlaps[:-1] = (groups[1:] == groups[:-1]) & (starts[1:] < ends[:-1])
-    ends[:-1] = np.where(overlaps[:-1], starts[1:], ends[:-1])
-    chars = before[ends] - before[starts] + (ends - starts) - ~overlaps
-    covered[documents[opens]] = 0
-    np.add.at(covered, batch.document_of[starts], chars)
-    return covered
+    # most frequent, then earliest; where none occurs twice that is the first
+    long_enough = np.flatnonzero(batch.n_words >= n)
+    best = np.zeros(len(batch.documents), np.int64)
+    best[long_enough] = 2 * size - 1 - batch.offsets[long_enough]
+    if len(repeated.starts):
+        counts = np.bincount(repeated.groups)[repeated.groups]
+        documents = batch.document_of[repeated.starts]  # ascending
+        opens = np.flatnonzero(np.r_[True, documents[1:] != documents[:-1]])
+        best[documents[opens]] = np.maximum.reduceat(counts * size + (size - 1 - repeated.starts), opens)
+    chars = np.zeros(len(batch.documents), np.int64)
+    counts, starts = best[long_enough] // size, size - 1 - best[long_enough] % size
+    chars[long_enough] = counts * (before[starts + n] - before[starts] + n - 1)
+    return chars
 
 
 def _duplicate_chars(batch: WordBatch, repeated: _Repeated) -> IntArray:

@@ -5,8 +5,9 @@ Slow on purpose: the reference that `tasks/filters/gopher.py` is compared with, 
 """
 
 import re
-import string
 from collections import Counter
+
+from tasks.filters.punctuation import PUNCTUATION
 
 STOP_WORDS = {"the", "be", "to", "of", "and", "that", "have", "with"}
 
@@ -31,8 +32,7 @@ def ratio(part: int, whole: int) -> float | None:
 def quality(text: str, words: list[str] | None = None) -> dict[str, float | None]:
     words = text.split() if words is None else words
     lines = [line.strip() for line in lines_of(text) if line.strip()]
-    spoken = [word for word in words if any(c.isalnum() for c in word)]
-    bare = {word.strip(string.punctuation + "“”‘’‚„«»‹›…–—•·").lower() for word in words}
+    spoken = [word for word in words if any(c not in PUNCTUATION for c in word)]
     bullets = [
         line for line in lines if line[0] in "•‣◦▪▫■□▶◀●○∙⁃" or line.split()[0] in ["-", "*", "–", "—", "+", "·"]
     ]
@@ -45,7 +45,7 @@ def quality(text: str, words: list[str] | None = None) -> dict[str, float | None
         "bullet_line_fraction": ratio(len(bullets), len(lines)),
         "ellipsis_line_fraction": ratio(sum(line.endswith("...") or line.endswith("…") for line in lines), len(lines)),
         "alpha_word_fraction": ratio(sum(any(c.isalpha() for c in word) for word in words), len(words)),
-        "stop_words": len(bare & STOP_WORDS),
+        "stop_words": len(STOP_WORDS & set(words)),
     }
 
 
@@ -57,25 +57,18 @@ def repetition(text: str, words: list[str] | None = None) -> dict[str, float | N
         signals[f"duplicate_{name}_fraction"] = ratio(len(repeats), len(blocks))
         signals[f"duplicate_{name}_char_fraction"] = ratio(chars(repeats), len(text))
     for n in (2, 3, 4):
-        signals[f"top_{n}gram_char_fraction"] = ratio(top_ngram_chars(words, n), len(text) if words else 0)
+        signals[f"top_{n}gram_char_fraction"] = ratio(
+            min(top_ngram_chars(words, n), len(text)), len(text) if words else 0
+        )
     for n in range(5, 11):
         signals[f"duplicate_{n}gram_char_fraction"] = ratio(duplicate_ngram_chars(words, n), len(text) if words else 0)
     return signals
 
 
 def top_ngram_chars(words: list[str], n: int) -> int:
-    ngrams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
-    if not ngrams:
-        return 0
-    top = Counter(ngrams).most_common(1)[0][0]  # the earliest of equally frequent ones
-    total = end = 0
-    for i, ngram in enumerate(ngrams):
-        if ngram == top:
-            # words not covered yet, a space before each but the first of an occurrence that stands by itself
-            fresh = words[max(i, end) : i + n]
-            total += chars(fresh) + len(fresh) - (i >= end)
-            end = i + n
-    return total
+    ngrams = [" ".join(words[i : i + n]) for i in range(len(words) - n + 1)]
+    top, count = max(Counter(ngrams).items(), key=lambda item: item[1], default=("", 0))  # the earliest of several
+    return len(top) * count
 
 
 def duplicate_ngram_chars(words: list[str], n: int) -> int:

@@ -59,9 +59,9 @@ def test_the_top_ngram_of_a_text_without_repetition_is_its_first():
     assert one("alpha")["top_2gram_char_fraction"] == 0
 
 
-def test_the_top_ngram_covers_overlapping_characters_once():
-    assert one("aa aa aa")["top_2gram_char_fraction"] == 1.0  # not (2 x 5) / 8
-    assert one("aa aa aa x aa aa")["top_2gram_char_fraction"] == pytest.approx((8 + 5) / 16)
+def test_a_top_ngram_that_overlaps_itself_counts_as_often_as_it_occurs():
+    assert one("aa aa aa x yy zz yy xx zz")["top_2gram_char_fraction"] == pytest.approx(2 * 5 / 25)
+    assert one("aa aa aa")["top_2gram_char_fraction"] == 1.0  # and not 10 / 8
 
 
 def test_of_equally_frequent_ngrams_the_earliest_counts():
@@ -102,15 +102,17 @@ def test_carriage_returns_make_no_other_lines_or_paragraphs():
         assert found[name] == expected[name] > 0
 
 
-def test_words_of_marks_only_count_in_no_length():
-    found = one("- a bb — 3.5 → ccc")
-    assert found["n_words"] == 7
-    assert found["n_non_symbol_words"] == 4
-    assert found["mean_word_length"] == pytest.approx((1 + 2 + 3 + 3) / 4)
+def test_words_of_punctuation_only_count_in_no_length():
+    found = one("- a bb — 3.5 ... ccc →")
+    assert found["n_words"] == 8
+    assert found["n_non_symbol_words"] == 5  # an arrow is no punctuation
+    assert found["mean_word_length"] == pytest.approx((1 + 2 + 3 + 3 + 1) / 5)
 
 
-def test_stop_words_count_once_each_in_any_case_and_with_punctuation():
-    assert one("The the THE, (of) that. theme bee")["stop_words"] == 3
+def test_stop_words_count_once_each_as_words_of_their_own_in_lower_case():
+    text = "the the with, The (of) that theme bee"
+    assert one(text)["stop_words"] == 2
+    assert signals(text, words="punctuation")["stop_words"] == [4]
 
 
 def test_a_minus_sign_or_an_option_opens_no_list_item():
