@@ -12,6 +12,9 @@ site: the verdict is taken from trafilatura's own expression once and then remem
 
 Second opinions. trafilatura has readability extract each page as well and prefers that when it is more than twice as
 long. On most pages it cannot be: its own text is more than half of all there is.
+
+Stop words. jusText looks its list up by the list's hash, and hashing a hundred languages' words for every page takes
+longer than what it does with them.
 """
 
 import re
@@ -87,8 +90,12 @@ class RememberedSelector:
             raise ValueError(f"no test of attributes, or one of positions: {path}")
         tags = _SELF.findall(predicates[0]) if _TAGS_ONLY.fullmatch(predicates[0]) else ["*"]
         self._tags = tuple(dict.fromkeys(tags))
+        self._tag_matters = "self::" in bare[len(predicates[0]) :] or (self._tags == ("*",) and "self::" in bare)
         # Of `@id|@class` XPath reads the first in the order of the markup: then that order belongs to the key.
-        self._ordered = {name for union in _UNION.findall(bare) for name in _ATTRIBUTE.findall(union)}
+        unions = [set(_ATTRIBUTE.findall(union)) for union in _UNION.findall(bare)]
+        self._ordered = set().union(*unions)
+        hubs = set.intersection(*unions) if unions else set()
+        self._hub = self._names.index(min(hubs)) if hubs else None  # without it no union has two members
         self._judge = XPath(f"boolean(self::*{own})", namespaces=_NAMESPACES)
         self._judge_rest = (
             XPath(f"boolean(self::*{''.join(predicates)})", namespaces=_NAMESPACES) if n_own < len(predicates) else None
@@ -98,13 +105,20 @@ class RememberedSelector:
 
     def __call__(self, tree: "_Element") -> "list[_Element]":
         """The descendants of `tree` that the expression selects."""
-        names, verdicts, ordered = self._names, self._verdicts, self._ordered
+        names, verdicts, ordered, hub, tag_matters = (
+            self._names,
+            self._verdicts,
+            self._ordered,
+            self._hub,
+            self._tag_matters,
+        )
         found = []
         for element in tree.iterdescendants(*self._tags):
-            get = element.get
-            key: tuple[object, ...] = (element.tag, *map(get, names))
-            if ordered and sum(get(name) is not None for name in ordered) > 1:
+            key: tuple[object, ...] = tuple(map(element.get, names))
+            if ordered and (hub is None or key[hub] is not None):
                 key = (*key, *(name for name in element.keys() if name in ordered))  # noqa: SIM118  not a dict
+            if tag_matters:
+                key = (element.tag, *key)
             verdict = verdicts.get(key)
             if verdict is None:
                 verdict = self._judged(element, key)
@@ -128,6 +142,7 @@ def use_lean_trafilatura() -> None:
     use_lean_elements()
     remember_selectors()
     skip_needless_opinions()
+    hash_stop_words_once()
 
 
 def use_lean_elements() -> None:
@@ -186,6 +201,25 @@ def skip_needless_opinions() -> None:
 
     compare_if_needed.asks_only_if_needed = True  # type: ignore[attr-defined]
     core.compare_extraction = compare_if_needed
+
+
+class _HashedOnce(tuple[str, ...]):
+    """A tuple that remembers its hash."""
+
+    _hash: int | None = None
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = super().__hash__()
+        return self._hash
+
+
+def hash_stop_words_once() -> None:
+    """Give trafilatura's list of all stop words, a tuple, a hash that is computed once."""
+    from trafilatura import external
+
+    if not isinstance(external.JT_STOPLIST, _HashedOnce):
+        external.JT_STOPLIST = _HashedOnce(external.jt_stoplist_init())
 
 
 def _stands(raw_tree: "HtmlElement", body: "_Element", text: str, options: "Extractor") -> bool:

@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
 # Control pictures (Unicode block 2400): printable, no white space, hardly ever in a page. One that has them is left be.
-LINE_END, SPACE, TAB, BEGIN, END = MARKS = "\u240a", "\u2420", "\u2409", "\u2402", "\u2403"
+# AMPERSAND keeps `&lt;` that code spells out from being read as markup at the end.
+LINE_END, SPACE, TAB, AMPERSAND, BEGIN, END = MARKS = ("\u240a", "\u2420", "\u2409", "\u2406", "\u2402", "\u2403")
 _LAYOUT = re.compile(r"(?<=\n)[ \t]+|^[ \t]+|[ \t]{2,}|\t")  # white space that means something in code
-_TO_BEGIN = re.compile(rf"[ \t\n]*{BEGIN}[ \t\n]*")
-_FROM_END = re.compile(rf"[ \t\n]*{END}[ \t]*\n*")
 
 # In a `<pre>`: no code but what is around it, and what shows that the `<pre>` was never closed.
 _LINE_NUMBERS = re.compile(r"(?:^|[\s_-])(?:line-?numbers?|line-?nos?|lnos?|gutter)(?:$|[\s_-])", re.IGNORECASE)
@@ -65,8 +64,15 @@ class Verbatim:
         """The text with its code as it was."""
         if not self._marked:
             return text
-        text = _FROM_END.sub("\n", _TO_BEGIN.sub("\n", text))
-        return text.replace(LINE_END, "\n").replace(SPACE, " ").replace(TAB, "\t").strip("\n")
+        before, *blocks = text.split(BEGIN)
+        pieces = [before.rstrip()]
+        for block in blocks:  # code stands on lines of its own; what follows keeps its indentation
+            code, _, after = block.partition(END)
+            pieces += [code.strip(), after.lstrip(" \t").lstrip("\n").rstrip()]
+        text = "\n".join(filter(None, pieces))
+        for mark, meant in ((LINE_END, "\n"), (SPACE, " "), (TAB, "\t"), (AMPERSAND, "&")):
+            text = text.replace(mark, meant)
+        return text.strip("\n")
 
 
 # --- Code ------------------------------------------------------------------------------------------------------------
@@ -92,7 +98,7 @@ def keep_code(tree: "HtmlElement") -> bool:
         for child in list(pre):
             pre.remove(child)
         marked = _LAYOUT.sub(lambda blank: blank[0].replace(" ", SPACE).replace("\t", TAB), code)
-        marked = BEGIN + marked.replace("\n", LINE_END) + END
+        marked = BEGIN + marked.replace("\n", LINE_END).replace("&", AMPERSAND) + END
         if is_code:
             pre.text = None
             element = pre.makeelement("code")
@@ -122,9 +128,9 @@ def _code_of(pre: "HtmlElement") -> str:
     def collect(element: "HtmlElement") -> None:
         if not isinstance(element.tag, str) or element.tag in ("button", "script", "style"):
             return
-        if element is not pre and (
-            element.get("aria-hidden") == "true" or _LINE_NUMBERS.search(element.get("class") or "")
-        ):
+        if element is not pre and element.get("aria-hidden") == "true":
+            return
+        if element is not pre and (name := element.get("class")) and _LINE_NUMBERS.search(name):
             return
         if element.tag == "br":
             pieces.append("\n")
