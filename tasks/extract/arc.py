@@ -8,6 +8,7 @@ Source: M. Burner, B. Kahle, Arc File Format, Internet Archive 1996.
 """
 
 import re
+from collections.abc import Iterator
 
 from tasks.extract.grammar import MAX_HEADER_BYTES, Grammar, Header, length_of
 from tasks.extract.members import Buffer
@@ -17,9 +18,12 @@ MAX_SCHEME_BYTES = 32
 MAX_LINE_BYTES = 4096  # of a header line where one is searched for
 _ADDRESS_DATE_TYPE = rb"(?:[0-9a-fA-F.:]{2,45}|-) \d{12,17} [^ \r\n]{0,128}"
 _LENGTHS = rb"(?: [^ \r\n]{1,10} [^ \r\n]{1,100} [^ \r\n]{1,4096} \d{1,18} [^ \r\n]{1,1024})? \d{1,18}\r?(?:\n|$)"
-_OPENING = re.compile(rb"[a-z][a-z0-9+.\-]{1,30}:[^\r\n]{0,2048}? " + _ADDRESS_DATE_TYPE + _LENGTHS, re.IGNORECASE)
-_SCHEME = re.compile(rb"(?:^[a-z][a-z0-9+.\-]{1,30}|https?|ftp|dns|filedesc):", re.MULTILINE | re.IGNORECASE)
-_INSIDE_LINE = re.compile(rb"[^\r\n ]{4,2048} " + _ADDRESS_DATE_TYPE + _LENGTHS)
+# Schemes that crawlers of that time knew: a byte too many before one, or too few, must not make another.
+_SCHEMES = ("http", "https", "ftp", "dns", "filedesc", "whois", "gopher", "nntp", "wais", "mms", "rtsp")
+_URL = rf"(?:{'|'.join(_SCHEMES)}):".encode()
+_OPENING = re.compile(_URL + rb"[^\r\n]{0,2048}? " + _ADDRESS_DATE_TYPE + _LENGTHS, re.IGNORECASE)
+_INSIDE_LINE = re.compile(_URL + rb"[^\r\n ]{4,2048} " + _ADDRESS_DATE_TYPE + _LENGTHS, re.IGNORECASE)
+_SCHEME = re.compile(rf"(?:{'|'.join(_SCHEMES)})$".encode(), re.IGNORECASE)
 _DATE = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)$")
 
 
@@ -64,8 +68,8 @@ def next_opening(data: Buffer, position: int) -> int | None:
     """
     while piece := data[position : position + SEARCH_STEP]:
         found, line_end = -1, 0
-        for scheme in _SCHEME.finditer(piece):
-            start = position + scheme.start()
+        for at in _addresses(piece):
+            start = position + at
             if found >= 0 and start >= line_end:
                 return found
             head = data[start : start + MAX_LINE_BYTES]
@@ -80,6 +84,17 @@ def next_opening(data: Buffer, position: int) -> int | None:
             return None
         position += len(piece) - MAX_SCHEME_BYTES  # a scheme may be cut by the end of the piece
     return None
+
+
+def _addresses(piece: bytes) -> Iterator[int]:
+    """Where URLs with one of the schemes begin. The colon is searched first, which is many times as fast."""
+    colon = piece.find(b":")
+    while colon >= 0:
+        if piece[colon + 1 : colon + 3] == b"//" or piece[colon - 3 : colon] == b"dns":
+            begin = max(0, colon - MAX_SCHEME_BYTES)
+            if scheme := _SCHEME.search(piece[begin:colon]):
+                yield begin + scheme.start()
+        colon = piece.find(b":", colon + 1)
 
 
 ARC = Grammar("arc", opens, parse, next_opening, b"\n")

@@ -16,9 +16,12 @@ def opens(head: bytes) -> bool:
 
 
 def parse(head: bytes) -> Header | None:
-    """The header at the beginning of these bytes; None when its empty line is not among them."""
+    """The header at the beginning of these bytes; None when its empty line is not among them.
+
+    Nor may another header begin before it: then this one is cut, and what follows is about another page.
+    """
     end, size = empty_line(head, MAX_HEADER_BYTES)
-    if end < 0:
+    if end < 0 or _opens_within(head, end):
         return None
     written = head[:end]
     try:
@@ -36,6 +39,13 @@ def parse(head: bytes) -> Header | None:
             last = name.strip().lower()
             fields.setdefault(last, value.strip())
     return Header(size, length_of(fields.get("content-length", "")), fields)
+
+
+def _opens_within(head: bytes, end: int) -> bool:
+    at = head.find(MAGIC, 1, end)
+    while at >= 0 and not _OPENING.match(head, at):
+        at = head.find(MAGIC, at + 1, end)
+    return at >= 0
 
 
 def next_opening(data: Buffer, position: int) -> int | None:
