@@ -4,10 +4,12 @@ The definitions, which matter more than any threshold built on them. A *word* is
 
 - ``whitespace`` (default): a run of characters between Unicode white space (`str.split()`), punctuation attached, as in
   Gopher (Rae et al. 2021, arXiv:2112.11446, A.1.1) and dolma;
-- ``punctuation``: words and punctuation marks, each a word of its own, as FineWeb's code counts them (datatrove with
-  spaCy's blank English). Letters and digits stay together over an apostrophe, full stop, slash or @ between them
-  (don't, 3.14, file.txt, and/or, but not end.Start), digits over a comma or colon (1,000, 10:30); addresses stay whole,
-  and so do abbreviations (e.g.) and runs of one of . - ~ | /. Every other mark stands alone;
+- ``punctuation``: words and punctuation marks, as FineWeb's code counts them (datatrove with spaCy's blank English):
+  before and behind a word each mark stands alone, and a word is cut at hyphens and commas between letters (well-known),
+  at : < > = / before letters, at a full stop between two sentences (end.Start) and before English contractions (do
+  n't, it 's). What has other marks inside stays whole (O'Brien, 3.14, file.txt, x[0), as do web and e-mail addresses,
+  initials and abbreviations of single letters (U.S., e.g.), runs of dots, and - / | ~ ^ @ by themselves. spaCy also
+  splits units (10 km) and knows lists of abbreviations and emoticons;
 - ``unicode``: what the default word boundaries of Unicode Standard Annex 29 leave between them, if it holds a letter or
   digit: no punctuation, and each ideograph a word. Closest to DCLM. For text without spaces between its words.
 
@@ -46,16 +48,19 @@ MAX_BATCH_DOCUMENTS = 1 << 12
 CACHED_CHUNKS = 1 << 16
 CACHED_CHARS = 64
 
-_ADDRESS = regex.compile(r"[A-Za-z]++://\S++|www\.\S++")
-_AROUND_ADDRESS = ".,;:!?'\"’”»)]}>…"  # cut off behind an address
-# Each alternative is entered only where it must match and gives nothing back, so that a megabyte of marks costs no more
-# than its length. The look-behind keeps "end.Start" apart, where a space is missing.
-# `regex`, not `re`: there a letter's marks belong to the word.
-_WORD_OR_MARK = regex.compile(
-    r"(?:[A-Za-z]\.){2,}+(?!\w)"  # e.g. U.S.
-    r"|\w++(?:(?:['’/@]|(?<![a-z])\.|\.(?![A-Z])|(?<=\d)[,:](?=\d))\w++)*+"
-    r"|\.\.++|-++|~++|\|++|//++|[^\w\s]"
+# `punctuation`: what stands alone in front of a word, and what one is cut at inside. `regex`, not `re`: there the marks
+# over a letter belong to the word. Nothing is given back, so that a megabyte of marks costs no more than its length.
+_IN_FRONT = regex.compile(r"\.\.++|\+(?!\d)|[^\w\-/\\|~@^+.]|_")
+_FRONT = regex.compile(f"(?:{_IN_FRONT.pattern})*+")
+_BEHIND = regex.compile(r"[^\w\-/\\|~@^+.=$%]|_")
+_INSIDE = regex.compile(
+    r"(\.\.++|[…\p{So}]|(?<=\d)[+\-*^](?=[\d-])|(?<=[\p{Ll}\"'”’])\.(?=[\p{Lu}\"'“‘])"
+    r"|(?<=\p{L})(?:,|-++|[–—~])(?=\p{L})|(?<=[\p{L}\d])[:<>=/](?=\p{L})|(?<=\p{L})(?i:n['’]t|['’](?:[smd]|re|ve|ll))$)",
 )
+_ADDRESS = regex.compile(
+    r"[A-Za-z][\w+.-]*+://|www\.|[^@]++@[^@.]++\.|(?:[\w-]++\.)++(?:com|org|net|io|edu|gov)(?:$|/)"
+)
+_ABBREVIATION = regex.compile(r"(?:\p{L}\.)++")
 _UNICODE_BOUNDARY = regex.compile(r"\b", flags=regex.WORD | regex.V1)
 
 
@@ -126,13 +131,45 @@ def _split_lines(lines: Sequence[str], words: WordDefinition) -> list[list[str]]
 def _words_and_marks(chunk: str) -> tuple[str, ...]:
     if chunk.isalpha():
         return (chunk,)
-    if "://" in chunk or "www." in chunk:
-        address = _ADDRESS.search(chunk)
-        if address is not None:
-            whole = address.group().rstrip(_AROUND_ADDRESS)
-            before, after = chunk[: address.start()], chunk[address.start() + len(whole) :]
-            return (*_WORD_OR_MARK.findall(before), whole, *_WORD_OR_MARK.findall(after))
-    return tuple(_WORD_OR_MARK.findall(chunk))
+    front = _FRONT.match(chunk)
+    start = front.end() if front else 0
+    end, behind = _marks_behind(chunk, start)
+    word = chunk[start:end]
+    if not word:
+        inside = []
+    elif _ADDRESS.match(word) or word == "and/or":
+        inside = [word]
+    else:
+        inside = [piece for piece in _INSIDE.split(word) if piece]
+    return (*_IN_FRONT.findall(chunk[:start]), *inside, *behind)
+
+
+def _marks_behind(chunk: str, start: int) -> tuple[int, list[str]]:
+    """Where the word that begins at `start` ends, and the marks behind it."""
+    end = len(chunk)
+    marks: list[str] = []
+    while end > start:
+        last = chunk[end - 1]
+        size = 1
+        if last == ".":
+            while end - size > start and chunk[end - size - 1] == ".":
+                size += 1
+            before = chunk[end - 2] if end - 2 >= start else ""
+            if size == 1 and (not before or _keeps_full_stop(chunk, start, end)):
+                break
+        elif not (_BEHIND.match(last) or (last in "%$" and chunk[end - 2 : end - 1].isdigit())):
+            break
+        marks.append(chunk[end - size : end])
+        end -= size
+    return end, marks[::-1]
+
+
+def _keeps_full_stop(chunk: str, start: int, end: int) -> bool:
+    """Whether the full stop at the end belongs to the word: initials and abbreviations of single letters."""
+    capitals = chunk[max(start, end - 3) : end - 1]
+    if capitals[-1:].isupper() and not capitals.isupper():
+        return True
+    return bool(_ABBREVIATION.fullmatch(chunk, start, end)) and (end - start > 2 or capitals.isupper())
 
 
 @lru_cache(CACHED_CHUNKS)
