@@ -55,6 +55,10 @@ def _source(stage: Stage, role: str, values: Sequence[str], store: Store) -> Sou
         from tasks.url_lists.source import open_url_lists
 
         return open_url_lists(list(values), digests)
+    if role in ("positive_files", "negative_files", "labelled"):
+        from tasks.classifier.text_files import open_texts
+
+        return open_texts(values, digests)
     if role != "crawl":
         return files_of(values, digests)
     if len(values) == 1 and is_reference(values[0], store):

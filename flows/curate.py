@@ -16,6 +16,7 @@ from flows.road import Road, result_row, walking
 from infra.stage import Source
 from infra.store import Artifact
 from tasks.classifier.stage import train_domain_model, train_quality_model
+from tasks.classifier.text_files import open_texts
 from tasks.crawl import crawl_source
 from tasks.curation_report.stage import curation_report
 from tasks.dedup.stage import deduplicate
@@ -112,7 +113,7 @@ def _domain_model(road: Road, domain: DomainSection, filtered: Artifact) -> Arti
         return road.open(domain.model)
     if not domain.train and not domain.labelled:
         return None
-    labelled = files_of(domain.labelled, road.context.store.digest_cache()) if domain.labelled else None
+    labelled = open_texts(domain.labelled, road.context.store.digest_cache()) if domain.labelled else None
     documents = [filtered] if domain.train else []
     return road(train_domain_model, documents=documents, labelled=labelled, params=domain.training)
 

@@ -7,17 +7,18 @@ from infra.errors import BadInput
 from infra.stage import Source
 from infra.store import Artifact, Store
 from infra.store.digests import DigestCache
+from tasks.classifier.text_files import open_texts
 
 
 def split_places(values: Sequence[str], store: Store) -> tuple[list[Artifact], Source | None]:
-    """References among some values as artifacts, and the rest as files (None when there are none).
+    """References among some values as artifacts, and the rest as files of texts (None when there are none).
 
     Raises:
         BadInput: a reference names nothing, or a file is missing.
     """
     artifacts = [store.open(value) for value in values if is_reference(value, store)]
     files = [value for value in values if not is_reference(value, store)]
-    return artifacts, files_of(files, store.digest_cache()) if files else None
+    return artifacts, open_texts(files, store.digest_cache()) if files else None
 
 
 def is_reference(value: str, store: Store) -> bool:

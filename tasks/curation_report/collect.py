@@ -12,7 +12,7 @@ from infra.tables import read_table
 from tasks.curation_report.data import Breakdown, CurationData, Histogram, Sample, SampleGroup, Share, Threshold
 from tasks.curation_report.histogram import NULL_BIN, Axis
 from tasks.curation_report.survey import ELSEWHERE, HERE, KEPT_STAGE, PASSED, RULE_STAGES, summed
-from tasks.filters.rules import Rule
+from tasks.filters.rules import ResolvedRule, Rule, load_rule
 from tasks.report.funnel import funnel_rows, gaps
 from tasks.report.lineage import stage_command
 
@@ -25,7 +25,7 @@ TITLES = {"site": "Sites", "language": "Languages", "domain": "Domains"}
 def rules_of(documents: Artifact) -> list[Rule]:
     """The rules that the lineage's filters were made with, in the order in which they decided."""
     return [
-        Rule.model_validate(rule)
+        load_rule(rule)
         for artifact in documents.ancestors()
         if artifact.stage in RULE_STAGES
         for rule in artifact.manifest.metrics["rules"]
@@ -36,9 +36,16 @@ def thresholds_of(rules: Sequence[Rule]) -> dict[str, list[float]]:
     """signal -> the numbers it is compared with."""
     found: dict[str, list[float]] = {}
     for rule in rules:
-        if isinstance(rule.threshold, int | float):
-            found.setdefault(rule.signal, []).append(float(rule.threshold))
-    return found
+        found.setdefault(rule.signal, []).extend(numbers_of(rule).values())
+    return {signal: values for signal, values in found.items() if values}
+
+
+def numbers_of(rule: Rule) -> dict[str, float]:
+    """What a rule compares with: group -> number, the group being empty where the rule has none."""
+    if isinstance(rule, ResolvedRule):
+        return rule.thresholds
+    is_number = isinstance(rule.threshold, int | float) and not isinstance(rule.threshold, bool)
+    return {"": float(rule.threshold)} if is_number else {}  # type: ignore[arg-type]
 
 
 def collect(
@@ -116,9 +123,16 @@ def _histograms(
         by_fate = {fate: table.get((signal, fate), {}) for fate in (PASSED, HERE, ELSEWHERE)}
         bins = {fate: tuple(ns.get(b, 0) for b in range(axis.bins)) for fate, ns in by_fate.items()}
         thresholds = tuple(
-            Threshold(rule.name, rule.comparison, float(rule.threshold), rejected.get(rule.name, 0), rule.source)
+            Threshold(
+                f"{rule.name}, {group}" if group else rule.name,
+                rule.comparison,
+                number,
+                0 if group else rejected.get(rule.name, 0),
+                rule.source,
+            )
             for rule in rules
-            if rule.signal == signal and isinstance(rule.threshold, int | float)
+            if rule.signal == signal
+            for group, number in numbers_of(rule).items()
         )
         nulls = sum(ns.get(NULL_BIN, 0) for ns in by_fate.values())
         found.append(Histogram(signal, axis, bins[PASSED], bins[HERE], bins[ELSEWHERE], nulls, thresholds))

@@ -79,12 +79,18 @@ def survey_part(part: Part) -> None:
     steps = lineage(documents, part.index, through_mix=True)
     base = _measured(steps)
     axes = {name: Axis(**axis) for name, axis in part.given["axes"].items()}
+    own = set(columns_of(base.artifact))
     before_mix = next(step for step in steps if step.artifact.stage != "mix")
     names = [name for name in ("site", "language", "domain") if name in columns_of(before_mix.artifact)]
-    table = open_part(base.artifact, base.part, [*axes, "url"])
+    table = open_part(base.artifact, base.part, [*(name for name in axes if name in own), "url"])
+    for name in axes:
+        if name not in own:
+            table = table.append_column(name, _whole_column(before_mix, base, name, pa.float64()))
     fates = fates_of(steps, table.num_rows)
     part.write("histograms", histogram_rows(table, axes, fates))
-    part.write("tallies", tally_rows({name: _whole_column(before_mix, base, name) for name in names}, fates))
+    part.write(
+        "tallies", tally_rows({name: _whole_column(before_mix, base, name, pa.string()) for name in names}, fates)
+    )
     part.write("reasons", reason_rows(fates))
     part.write("samples", _samples(documents, part.index, base, table, fates, params))
     part.count("documents", table.num_rows, out=int(fates.kept.sum()), used=table.num_rows)
@@ -129,32 +135,55 @@ def _measured(steps: list[Step]) -> Step:
     raise BadInput(f"{steps[0].artifact.ref}: no measure in its lineage, so there are no signals to show")
 
 
-def _whole_column(nearest: Step, base: Step, name: str) -> pa.ChunkedArray:
+def _whole_column(nearest: Step, base: Step, name: str, kind: pa.DataType) -> pa.ChunkedArray:
     """A column over every measured document; null for those that were dropped before the stage that made it."""
     if name in columns_of(base.artifact):
         return open_part(base.artifact, base.part, [name]).column(name)
-    found = open_part(nearest.artifact, nearest.part, [name])
+    maker = next(step for step in lineage(nearest.artifact, nearest.part) if step.artifact.stage == "score")
+    found = open_part(maker.artifact, maker.part, [name])
     values = np.full(open_part(base.artifact, base.part).num_rows, None, dtype=object)
     values[found.column("row").to_numpy()] = found.column(name).to_pylist()
-    return pa.chunked_array([pa.array(values, pa.string())])
+    return pa.chunked_array([pa.array(values, kind)])
 
 
 def _axes(documents: Artifact, measured: Artifact) -> dict[str, Axis]:
-    """An axis for every numeric signal, those that rules look at first."""
+    """An axis for every numeric signal and score, those that rules look at first."""
     thresholds = thresholds_of(rules_of(documents))
-    schema = {field.name: field.type for field in open_part(measured, 0, _signals(measured)).schema}
-    names = [name for name in dict.fromkeys([*thresholds, *_signals(measured)]) if name in schema]
-    numeric = [name for name in names if is_numeric(schema[name]) and name not in ("part", "row")]
-    count = measured.part_count
+    count = documents.part_count
     looked_at = sorted({k * count // min(count, AXIS_PARTS) for k in range(min(count, AXIS_PARTS))})
-    tables = [open_part(measured, index, numeric) for index in looked_at]
+    steps = [lineage(documents, index, through_mix=True) for index in looked_at]
+    schema = {field.name: field.type for field in open_part(measured, 0, _signals(measured)).schema}
+    signals = {name: kind for name, kind in schema.items() if is_numeric(kind) and name not in ("part", "row")}
+    scores = dict.fromkeys(_scores(documents), pa.float64())
     axes = {}
-    for name in numeric:
-        values = np.concatenate([numbers(table.column(name)) for table in tables])
-        axis = choose_axis(values, thresholds.get(name, []), whole=not pa.types.is_floating(schema[name]))
+    for name in dict.fromkeys([*thresholds, *signals, *scores]):
+        kind = signals.get(name, scores.get(name))
+        if kind is None:  # a signal that is text, or a column of an earlier stage
+            continue
+        values = np.concatenate([_looked_at(part_steps, name, kind, name in scores) for part_steps in steps])
+        axis = choose_axis(values, thresholds.get(name, []), whole=not pa.types.is_floating(kind))
         if axis is not None:
             axes[name] = axis
     return axes
+
+
+def _looked_at(steps: list[Step], name: str, kind: pa.DataType, is_score: bool) -> np.ndarray:
+    base = _measured(steps)
+    if not is_score:
+        return numbers(open_part(base.artifact, base.part, [name]).column(name))
+    before_mix = next(step for step in steps if step.artifact.stage != "mix")
+    return numbers(_whole_column(before_mix, base, name, kind))
+
+
+def _scores(documents: Artifact) -> list[str]:
+    """What classifiers gave, where there were any."""
+    return [
+        name
+        for artifact in documents.ancestors()
+        if artifact.stage == "score"
+        for name in artifact.manifest.metrics["scores"]
+        if name != "domain"
+    ]
 
 
 def _signals(measured: Artifact) -> list[str]:

@@ -8,13 +8,20 @@ import pytest
 
 from infra.errors import BadInput
 from infra.store import Artifact, Store
+from tasks.classifier.params import QualityModelParams
+from tasks.classifier.stage import train_quality_model
 from tasks.curation_report.stage import CurationReportParams, curation_report
 from tasks.documents import iter_documents
 from tasks.filter import FilterParams, filter_documents
+from tasks.filters.rules import Rule
 from tasks.measure import measure
+from tasks.score import score
+from tasks.select import BEST_TENTH, SelectParams, select
+from tests.tasks.classifier.little_texts import BAD, GOOD, little_texts, rows
 from tests.tasks.filters.prose import PROSE
 from tests.tasks.raw_documents import raw_documents
 
+SHORT = {"name": "short", "signal": "n_words", "comparison": "<", "threshold": 1, "reason": "short"}
 NASTY = "<script>alert(1)</script>"
 
 
@@ -73,7 +80,7 @@ def test_sites_and_languages_are_counted_before_and_after(curated, report):
 
 
 def test_samples_are_the_same_whatever_the_parts(spark, tmp_path):
-    rows = [(f"{k:032x}", f"http://a.example/{k}", f"{PROSE} {k}" if k % 2 else "too short") for k in range(12)]
+    pages = [(f"{k:032x}", f"http://a.example/{k}", f"{PROSE} {k}" if k % 2 else "too short") for k in range(12)]
 
     def samples(name: str, parts: list) -> list[dict]:
         store = Store(tmp_path / name)
@@ -81,15 +88,15 @@ def test_samples_are_the_same_whatever_the_parts(spark, tmp_path):
         filtered = filter_documents.run(store, documents=measured, params=FilterParams(languages=None))
         made = curation_report.run(store, documents=filtered, params=CurationReportParams(samples=2, kept_samples=3))
         page = page_of(made)
-        return [row[0] in page for row in rows]
+        return [row[0] in page for row in pages]
 
-    assert samples("one", [rows]) == samples("two", [rows[7:], rows[:7]])
-    assert sum(samples("one", [rows])) == 5
+    assert samples("one", [pages]) == samples("two", [pages[7:], pages[:7]])
+    assert sum(samples("one", [pages])) == 5
 
 
 def test_text_from_the_web_cannot_become_markup(spark, store):
-    rows = [("a" * 32, f"http://a.example/{NASTY}", f"{NASTY} {PROSE}"), ("b" * 32, "http://b.example/", NASTY)]
-    measured = measure.run(store, documents=raw_documents(store, [rows]))
+    pages = [("a" * 32, f"http://a.example/{NASTY}", f"{NASTY} {PROSE}"), ("b" * 32, "http://b.example/", NASTY)]
+    measured = measure.run(store, documents=raw_documents(store, [pages]))
     filtered = filter_documents.run(store, documents=measured, params=FilterParams(languages=None))
     page = page_of(curation_report.run(store, documents=filtered))
     assert NASTY not in page and page.count("&lt;script&gt;alert") >= 3
@@ -97,8 +104,8 @@ def test_text_from_the_web_cannot_become_markup(spark, store):
 
 def test_personal_data_is_on_the_page_of_neither_kept_nor_dropped_documents(spark, store):
     address = "maria.huber@alpenverein.org"
-    rows = [("a" * 32, "http://a.example/", f"Write to {address}. {PROSE}"), ("b" * 32, "http://b.example/", address)]
-    measured = measure.run(store, documents=raw_documents(store, [rows]))
+    pages = [("a" * 32, "http://a.example/", f"Write to {address}. {PROSE}"), ("b" * 32, "http://b.example/", address)]
+    measured = measure.run(store, documents=raw_documents(store, [pages]))
     filtered = filter_documents.run(store, documents=measured, params=FilterParams(languages=None))
     made = curation_report.run(store, documents=filtered)
     assert address not in page_of(made) and page_of(made).count("@example.com") == 2
@@ -123,3 +130,24 @@ def test_documents_without_signals_are_refused_in_one_line(spark, store):
 def test_tables_hold_what_the_page_rests_on(report):
     reasons = pa.concat_tables(report.iter_parts("reasons")).to_pylist()
     assert sum(row["n"] for row in reasons) == report.manifest.counts.in_.n
+
+
+def test_scores_and_the_quantile_that_was_cut_at_are_shown(spark, store):
+    good, bad = (rows(kind, little_texts(words, 40, k)) for k, (kind, words) in enumerate((("g", GOOD), ("b", BAD))))
+    small = QualityModelParams(dim=10, bucket=1000, epoch=20, lr=0.5, min_examples=5, heldout=0.2)
+    model = train_quality_model.run(
+        store, positives=[raw_documents(store, [good])], negatives=[raw_documents(store, [bad])], params=small
+    )
+    measured = measure.run(store, documents=raw_documents(store, [good[:20], bad[:20]]))
+    everything = FilterParams(languages=None, presets=(), rules=(Rule(**SHORT),))
+    scored = score.run(
+        store, documents=filter_documents.run(store, documents=measured, params=everything), models=[model]
+    )
+    best_half = BEST_TENTH.model_copy(update={"quantile": 0.5})
+    selected = select.run(store, documents=scored, params=SelectParams(rules=(best_half,)))
+    made = curation_report.run(store, documents=selected)
+    quality = summary_of(made)["signals"]["quality"]
+    assert sum(quality["passed"]) == made.manifest.counts.out.n == selected.manifest.counts.out.n == 20
+    assert sum(quality["rejected_by_this_signal"]) == 20
+    (cut,) = selected.manifest.metrics["rules"][0]["thresholds"].values()
+    assert f"quality rejects &lt; {cut:.4g} (20 documents)" in page_of(made)
