@@ -50,10 +50,10 @@ class Lines:
         lines = list(chain.from_iterable(document.lines for document in documents))
         n_words = map(len, chain.from_iterable(document.line_words for document in documents))
         starts = _starts(np.fromiter(map(len, lines), np.int64, count=len(lines)))
-        kinds = _kinds()[np.frombuffer("".join(lines).encode("utf-32-le"), np.uint32)]
+        kinds = _kinds().take(np.frombuffer("".join(lines).encode("utf-32-le"), np.uint32))
 
         def count(kind: int) -> IntArray:
-            return np.diff(np.searchsorted(np.flatnonzero(kinds & kind), starts))
+            return np.diff(np.searchsorted(np.flatnonzero((kinds & kind) != 0), starts))  # of booleans: thrice as fast
 
         return cls(
             documents=documents,

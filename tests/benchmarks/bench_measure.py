@@ -1,12 +1,12 @@
 """How fast `measure` is: milliseconds of CPU a document, beside a literal implementation of the same definitions.
 
     make bench-measure
-    python -m tests.benchmarks.bench_measure --texts pages.jsonl      lines of {"text": ...}, e.g. extracted pages
+    python -m tests.benchmarks.bench_measure --texts pages.jsonl      lines of {"text": ..., "url": ...}
 
-Without --texts the documents are the docstrings of the standard library, joined to pages of about the length of a web
-page. The literal implementation is the tests' reference (tests/tasks/filters/literal.py): plain Python, no numpy, every
-family splitting the text again. CPU time of this one process; both sides see the same texts, and their signals are
-compared while at it.
+`url` may be missing. Without --texts the documents are the docstrings of the standard library, joined to pages of about
+the length of a web page. The literal implementation is the tests' reference (tests/tasks/filters/literal.py): plain
+Python, no numpy, every family splitting the text again. CPU time of this one process; both sides see the same texts, and
+their signals are compared while at it.
 """
 
 import argparse
@@ -23,9 +23,11 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.filter import FilterParams, resolve_rules
-from tasks.filters import c4, fineweb, gopher, language, pii
+from tasks.filters import c4, fineweb, gopher, language, outliers, pii, refinedweb, url, wordlists
+from tasks.filters.characters import Lines
 from tasks.filters.verdicts import apply_rules
-from tasks.measure import MeasureParams, measure_texts
+from tasks.measure import SLICE, MeasureParams, measure_texts
+from tasks.url_lists.lists import builtin_lists
 from tasks.words import WordBatch, batches, split_text
 from tests.tasks.filters import literal
 
@@ -44,18 +46,28 @@ def standard_library_pages() -> list[str]:
     return pages
 
 
-def families(texts: Sequence[str]) -> Iterator[tuple[str, Callable[[], Any]]]:
+def families(texts: Sequence[str], urls: Sequence[str | None]) -> Iterator[tuple[str, Callable[[], Any]]]:
     """(name, what to time) for each part of `measure`, on documents split once."""
     documents = [split_text(text) for text in texts]
     numbered = list(batches(documents))
+    slices = [documents[start : start + SLICE] for start in range(0, len(documents), SLICE)]
+    lines = [Lines.of(part) for part in slices]
+    lists = builtin_lists()
     yield "split into lines and words", lambda: [split_text(text) for text in texts]
     yield "number the words", lambda: list(batches(documents))
+    yield "count the characters of lines", lambda: [Lines.of(part) for part in slices]
     yield "Gopher quality", lambda: [gopher.quality_signals(batch) for batch in numbered]
     yield "Gopher repetition", lambda: [gopher.repetition_signals(batch) for batch in numbered]
     yield "C4", lambda: [c4.page_signals(c4.judge_lines(document)) for document in documents]
+    yield "RefinedWeb", lambda: [refinedweb.signals(refinedweb.judge_lines(part)) for part in lines]
     yield "FineWeb", lambda: [fineweb.line_signals(batch) for batch in numbered]
+    yield "outliers: sizes, compression", lambda: [outliers.size_signals(part) for part in slices]
+    yield "outliers: characters", lambda: [outliers.character_signals(part) for part in lines]
+    yield "outliers: words, entropy", lambda: [outliers.word_signals(batch) for batch in numbered]
     yield "language", lambda: language.identify_languages(texts)
     yield "personal data", lambda: [pii.signals(text) for text in texts]
+    yield "word lists, the built-in one", lambda: wordlists.signals(texts, None)
+    yield "URL", lambda: [url.url_signals(address, lists) for address in urls]
 
 
 def timed(work: Callable[[], Any]) -> float:
@@ -89,11 +101,13 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.texts:
         with arguments.texts.open(encoding="utf-8") as lines:
-            texts = [json.loads(line)["text"] for line in lines]
+            rows = [json.loads(line) for line in lines]
+        texts, urls = [row["text"] for row in rows], [row.get("url") for row in rows]
     else:
         texts = standard_library_pages()
+        urls = [f"https://docs.example.org/library/page{k}.html" for k in range(len(texts))]
     params = MeasureParams()
-    measured = measure_texts(texts, [None] * len(texts), params)  # also loads the language model
+    measured = measure_texts(texts, urls, params)  # also loads the language model
     table = measured.add_column(0, "doc_id", pa.array([str(k) for k in range(len(texts))])).add_column(
         1, "row", pa.array(range(len(texts)), pa.int32())
     )
@@ -106,9 +120,9 @@ def main() -> None:
     words = sum(len(text.split()) for text in texts)
     print(f"{len(texts)} documents, {words / len(texts):.0f} words each; {platform.processor() or platform.machine()},")
     print(f"Python {platform.python_version()}, numpy {np.__version__}, pyarrow {pa.__version__}; CPU ms a document\n")
-    for name, work in families(texts):
+    for name, work in families(texts, urls):
         line(name, timed(work))
-    ours = timed(lambda: measure_texts(texts, [None] * len(texts), params))
+    ours = timed(lambda: measure_texts(texts, urls, params))
     line("measure, all of it", ours)
     line(
         f"filter, {len(rules)} rules (keeps {kept.num_rows / len(texts):.0%})", timed(lambda: apply_rules(table, rules))
