@@ -5,8 +5,8 @@
 
 `url` may be missing. Without --texts the documents are the docstrings of the standard library, joined to pages of about
 the length of a web page. The literal implementation is the tests' reference (tests/tasks/filters/literal.py): plain
-Python, no numpy, every family splitting the text again. CPU time of this one process; both sides see the same texts, and
-their signals are compared while at it.
+Python, no numpy, every family splitting the text again. CPU time of this one process; both sides see the same texts,
+and their signals are compared while at it.
 """
 
 import argparse
