@@ -114,11 +114,16 @@ def split_words(text: str, words: WordDefinition = "whitespace") -> list[str]:
     """The words of a text, in order, by one of the definitions."""
     if words == "whitespace":
         return text.split()
-    cut = _CUT[words]
-    chunks = text.split()
-    if len(text) > CACHED_CHARS and max(map(len, chunks), default=0) > CACHED_CHARS:
-        return list(chain.from_iterable(cut.__wrapped__(c) if len(c) > CACHED_CHARS else cut(c) for c in chunks))
-    return list(chain.from_iterable(map(cut, chunks)))
+    cut = _words_and_marks if words == "punctuation" else _unicode_words
+    found: list[str] = []
+    for chunk in text.split():
+        if chunk.isalpha() and (cut is _words_and_marks or chunk.isascii()):
+            found.append(chunk)
+        elif len(chunk) <= CACHED_CHARS:
+            found.extend(cut(chunk))
+        else:
+            found.extend(cut.__wrapped__(chunk))
+    return found
 
 
 def _split_lines(lines: Sequence[str], words: WordDefinition) -> list[list[str]]:
@@ -129,8 +134,6 @@ def _split_lines(lines: Sequence[str], words: WordDefinition) -> list[list[str]]
 
 @lru_cache(CACHED_CHUNKS)
 def _words_and_marks(chunk: str) -> tuple[str, ...]:
-    if chunk.isalpha():
-        return (chunk,)
     front = _FRONT.match(chunk)
     start = front.end() if front else 0
     end, behind = _marks_behind(chunk, start)
@@ -174,16 +177,7 @@ def _keeps_full_stop(chunk: str, start: int, end: int) -> bool:
 
 @lru_cache(CACHED_CHUNKS)
 def _unicode_words(chunk: str) -> tuple[str, ...]:
-    if chunk.isascii() and chunk.isalpha():
-        return (chunk,)
     return tuple(piece for piece in _UNICODE_BOUNDARY.split(chunk) if any(map(str.isalnum, piece)))
-
-
-# How the characters between two white spaces are made into words.
-_CUT = {
-    "punctuation": _words_and_marks,
-    "unicode": _unicode_words,
-}
 
 
 class _Vocabulary(dict[str, int]):
