@@ -25,6 +25,9 @@ Mode = Literal["precision", "balanced", "recall"]
 Extractor = Literal["trafilatura", "resiliparse", "given"]
 
 PARSER_DEPTH = 255  # libxml2 drops what is nested deeper (parserInternals.h, without XML_PARSE_HUGE)
+MAX_ATTRIBUTES = 2_000  # of one tag: parsers compare each with every other; 40,000 take seconds
+_LONG_TAG = re.compile(rf"<[A-Za-z][^<>]{{{2 * MAX_ATTRIBUTES}}}[^<>]*")
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 MAX_SPAN = 100  # of a table's cell that trafilatura follows (its main_extractor.py)
 _SPANS = ("colspan", "rowspan", "COLSPAN", "ROWSPAN")
 MAX_TITLE_CHARS = 512
@@ -89,7 +92,7 @@ def extract_page(
     url: str = "",
     gate: Callable[[str], Skip | None] | None = None,
 ) -> Page | Skip:
-    """Read one page, or say why not: `too_many_tags`, `too_deep`, `empty_text`, or what the gate says.
+    """Read one page, or say why not: too_many_tags, too_many_attributes, too_deep, empty_text, or what the gate says.
 
     Args:
         captured_on: `YYYY-MM-DD`, the upper bound for dates found in the page.
@@ -104,6 +107,8 @@ def extract_page(
     n_tags = html.count("<")
     if n_tags > options.max_tags:
         return Skip("too_many_tags", f"{n_tags} tags, {options.max_tags} are allowed")
+    if (n_attributes := most_attributes(html)) > MAX_ATTRIBUTES:
+        return Skip("too_many_attributes", f"{n_attributes} in one tag, {MAX_ATTRIBUTES} are allowed")
     if gate is not None and (skip := gate(html)) is not None:
         return skip
     tree = load_html(html)
@@ -169,6 +174,11 @@ def _text_of(tree: "HtmlElement", html: str, captured_on: str, options: Extracti
 def is_deeper(tree: "HtmlElement", depth: int) -> bool:
     """Whether elements are nested at least `PARSER_DEPTH` deep, where the parser stops, or deeper than `depth`."""
     return bool(_deeper_than(min(depth + 1, PARSER_DEPTH))(tree))
+
+
+def most_attributes(html: str) -> int:
+    """Attributes of the tag that has most, among tags long enough to have more than `MAX_ATTRIBUTES`; 0: none is."""
+    return max((len(_QUOTED.sub(" ", found[0]).split()) - 1 for found in _LONG_TAG.finditer(html)), default=0)
 
 
 def spanned_cells(tree: "HtmlElement") -> int:

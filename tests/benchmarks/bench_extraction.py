@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tasks.extract.lean import use_lean_trafilatura
 from tasks.extract.page import ExtractionOptions, Page, extract_page
@@ -99,7 +99,7 @@ def peers() -> Iterator[tuple[str, Extract]]:
     from resiliparse.extract.html2text import extract_plain_text
     from trafilatura import extract
 
-    def trafilatura(**options: bool) -> Extract:
+    def trafilatura(**options: Any) -> Extract:
         return lambda html: extract(html, include_comments=False, **options) or ""
 
     yield "trafilatura", trafilatura()

@@ -9,7 +9,9 @@ from tasks.extract.gates import (
     size_gate,
     sniffed_type_gate,
     status_gate,
+    url_gate,
 )
+from tasks.url_lists.lists import UrlLists
 
 HTML = ("text/html", "application/xhtml+xml")
 
@@ -68,3 +70,20 @@ def test_a_repeated_payload_names_the_first() -> None:
     assert gate(b"b", "offset 2") is None
     skip = gate(b"a", "offset 3")
     assert (skip.reason, skip.detail) == ("repeated_payload", "offset 1")
+
+
+def test_addresses_by_lists_then_by_words() -> None:
+    lists = [UrlLists.of_lines({"spam": ["bad.example"]}), UrlLists.of_lines({"more": ["worse.example"]})]
+    assert url_gate("https://good.example/", lists, use_words=True) is None
+    skip = url_gate("https://www.worse.example/a", lists, use_words=True)
+    assert skip is not None
+    assert (skip.reason, skip.detail) == ("url_list", "more: worse.example")
+    porn = url_gate("https://good.example/porn/1", lists, use_words=True)
+    assert porn is not None
+    assert porn.reason == "url_hard_word"
+    assert url_gate("https://good.example/porn/1", lists, use_words=False) is None
+    assert url_gate(None, lists, use_words=True) is None
+
+
+def test_a_response_of_unknown_status_passes() -> None:
+    assert status_gate(None) is None

@@ -104,6 +104,13 @@ def test_too_many_tags_are_refused_before_parsing() -> None:
     assert (skip.reason, skip.detail) == ("too_many_tags", "11 tags, 10 are allowed")
 
 
+def test_a_tag_with_thousands_of_attributes_is_refused_before_parsing() -> None:
+    many = html_page(ENGLISH["tea"]).replace("<h1>", f"<h1 {' '.join(f'a{k}' for k in range(2_001))}>")
+    assert skipped(many) == Skip("too_many_attributes", "2001 in one tag, 2000 are allowed")
+    picture = html_page(ENGLISH["tea"]).replace("<h1>", f"<h1><svg><path d='{'M 0 0 L 1 1 ' * 9_000}'></svg>")
+    assert extract_page(picture).text
+
+
 def test_tables_count_with_the_cells_that_their_spans_make() -> None:
     row = "<tr><td colspan=60>a</td></tr>"
     table = html_page(ENGLISH["tea"]).replace("</h1>", f"</h1><table>{row * 30}</table>")

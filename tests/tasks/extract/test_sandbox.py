@@ -1,5 +1,6 @@
 """The child process: a page that kills it costs that page."""
 
+import contextlib
 import os
 import signal
 import time
@@ -9,8 +10,19 @@ import pytest
 
 from tasks.extract.sandbox import Sandbox
 
+LEAKED: list[bytes] = []
+
 
 def work(message: bytes) -> bytes:
+    if message == b"swallowed":  # as libraries do that catch every exception
+        with contextlib.suppress(MemoryError):
+            bytearray(8 << 30)
+        taken = bytearray(250 << 20)
+        return b"%d" % len(taken)
+    if message == b"too much":
+        return bytes(bytearray(8 << 30))
+    if message == b"leak":
+        LEAKED.append(b"x" * (8 << 20))
     if message == b"crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     if message == b"exit":
@@ -61,6 +73,30 @@ def test_endless_work_is_ended_by_its_cpu_time(sandbox: Sandbox) -> None:
 
 def test_memory_is_limited(sandbox: Sandbox) -> None:
     assert sandbox.ask(b"memory").data == b"refused"
+
+
+@pytest.mark.parametrize("message", [b"too much", b"swallowed"])
+def test_running_out_of_memory_is_said_even_where_the_error_was_swallowed(sandbox: Sandbox, message: bytes) -> None:
+    assert sandbox.ask(b"ab").data == b"ba"
+    answer = sandbox.ask(message)
+    assert (answer.status, answer.detail, answer.data) == ("memory", "256 MiB", b"")
+    assert sandbox.starts == 2  # tried once more in a fresh child
+    assert sandbox.ask(b"cd").data == b"dc"
+
+
+def test_a_child_is_replaced_after_its_messages() -> None:
+    with Sandbox(work, cpu_seconds=5, memory_bytes=256 << 20, recycle_messages=4) as box:
+        assert [box.ask(b"%d-a" % k).data for k in range(10)] == [(b"%d-a" % k)[::-1] for k in range(10)]
+        assert (box.starts, box.recycled) == (3, 2)
+
+
+def test_a_child_that_leaks_is_replaced() -> None:
+    with Sandbox(work, cpu_seconds=5, memory_bytes=1 << 30, recycle_bytes=64 << 20) as box:
+        for _ in range(40):
+            assert box.ask(b"leak").status == "ok"
+        assert box.recycled >= 1
+        assert box.starts == box.recycled + (box._pipe is not None)
+    assert LEAKED == []
 
 
 def test_no_child_is_left_when_the_block_ends() -> None:
