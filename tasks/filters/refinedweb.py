@@ -14,8 +14,9 @@ A page that loses more than 5 % of its words so is no page of prose, and goes as
 `presets/refinedweb.yaml`, on `refinedweb_removed_fraction`. Counts and fraction are those of the page before cleaning,
 the same whether it is cleaned or not.
 
-Lines are the stripped non-blank ones of `tasks/words.py`, words white-space delimited (DCLM's words are those of UAX 29
-without punctuation).
+Lines are the stripped non-blank ones of `tasks/words.py`, words white-space delimited. DCLM's code counts a line's
+indentation as characters that are not upper case, and for the page's 5 % words by UAX 29 without punctuation: on 4,093
+crawled pages of documentation 0.15 % of the lines and 0.5 % of the pages are decided otherwise for that.
 """
 
 import re
