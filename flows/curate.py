@@ -39,7 +39,7 @@ def curate_road(road: Road, config: CurateConfig) -> Artifact:
     """Walk the road from the crawl to the mix and its report."""
     crawl = _crawl(road, config.crawl)
     lists, words, language = _lookup(road, config.lookup)
-    extracted = road(extract, crawl=crawl, url_lists=lists, params=config.extract)
+    extracted = road(extract, crawl=crawl, url_lists=lists, language_model=language, params=config.extract)
     measured = road(
         measure,
         documents=extracted,
