@@ -21,7 +21,7 @@ _LENGTHS = rb"(?: [^ \r\n]{1,10} [^ \r\n]{1,100} [^ \r\n]{1,4096} \d{1,18} [^ \r
 # Schemes that crawlers of that time knew: a byte too many before one, or too few, must not make another.
 _SCHEMES = ("http", "https", "ftp", "dns", "filedesc", "whois", "gopher", "nntp", "wais", "mms", "rtsp")
 _URL = rf"(?:{'|'.join(_SCHEMES)}):".encode()
-_OPENING = re.compile(_URL + rb"[^\r\n]{0,2048}? " + _ADDRESS_DATE_TYPE + _LENGTHS, re.IGNORECASE)
+_OPENING = re.compile(rb"(" + _URL + rb"[^\r\n]{0,2048}?) " + _ADDRESS_DATE_TYPE + _LENGTHS, re.IGNORECASE)
 _INSIDE_LINE = re.compile(_URL + rb"[^\r\n ]{4,2048} " + _ADDRESS_DATE_TYPE + _LENGTHS, re.IGNORECASE)
 _SCHEME = re.compile(rf"(?:{'|'.join(_SCHEMES)})$".encode(), re.IGNORECASE)
 _DATE = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)$")
@@ -29,7 +29,13 @@ _DATE = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)$")
 
 def opens(head: bytes) -> bool:
     """Whether these bytes begin with the header line of an ARC record."""
-    return _OPENING.match(head, 0, MAX_LINE_BYTES) is not None
+    found = _OPENING.match(head, 0, MAX_LINE_BYTES)
+    return found is not None and not _is_cut(found[1])
+
+
+def _is_cut(url: bytes) -> bool:
+    """Whether what should be a URL is a cut header line and the URL of the next record, which follows it directly."""
+    return b"://" in url.partition(b" ")[2]
 
 
 def parse(head: bytes) -> Header | None:
@@ -45,7 +51,7 @@ def parse(head: bytes) -> Header | None:
     parts = text.split(" ")
     # Counted from the end, since a URL may hold blanks. What tells the versions apart is where the date stands.
     at = next((k for k in (-3, -8) if len(parts) + k >= 2 and parts[k].isdigit() and len(parts[k]) >= 12), None)
-    if at is None:
+    if at is None or _is_cut(" ".join(parts[: at - 1]).encode()):
         return None
     url, (address, written, mime) = " ".join(parts[: at - 1]), parts[at - 1 :][:3]
     date = _DATE.match(written)

@@ -20,7 +20,9 @@ from typing import Protocol
 GZIP_MAGIC = b"\x1f\x8b\x08"
 GZIP_WBITS = 16 + zlib.MAX_WBITS
 FIRST_STEP = 2 << 10  # bytes of input for the first call to zlib: most records that are no pages are smaller
-INFLATE_STEP = 1 << 16  # for the later ones; their output is at most 1032 times that (deflate's limit)
+INFLATE_STEP = 1 << 16  # for the later ones
+OUTPUT_STEP = 4 << 20  # bytes that a call to zlib may give; deflate's limit is 1032 times its input
+TAIL_BYTES = 64  # of a long member kept, for the end of its last record
 SALVAGE_STEP = 64  # of a damaged member, to lose no more than that of what can be read
 TRAILER_BYTES = 8  # CRC-32 and size (RFC 1952, 2.3.1)
 MAX_RECORD_BYTES = 64 << 20  # a larger record is reported but not held in memory; Common Crawl cuts bodies at 5 MiB
@@ -57,6 +59,8 @@ class Member:
     problem: str = ""
     broken: bool = False
     """Its bytes are wrong, and not merely missing."""
+    tail: bytes = b""
+    """The last bytes of a member that is not whole."""
 
     @property
     def whole(self) -> bool:
@@ -68,24 +72,28 @@ def read_member(data: Buffer, offset: int) -> Member:
     """Inflate the gzip member at `offset`; zlib checks its CRC."""
     inflater = zlib.decompressobj(GZIP_WBITS)
     pieces: list[bytes] = []
-    held, used, problem, broken, step = 0, offset, "", False, FIRST_STEP
+    held, used, problem, broken, step, tail = 0, offset, "", False, FIRST_STEP, b""
     while not inflater.eof and not problem:
-        chunk = data[used : used + step]
-        step = INFLATE_STEP
+        chunk = inflater.unconsumed_tail
+        if not chunk:
+            chunk = data[used : used + step]
+            step = INFLATE_STEP
+            used += len(chunk)
         if not chunk:
             problem = "the file ends inside the record"
             break
-        used += len(chunk)
         try:
-            piece = inflater.decompress(chunk)
+            piece = inflater.decompress(chunk, OUTPUT_STEP)
         except zlib.error as error:
             problem, broken = str(error), True
             piece = b"" if held > MAX_RECORD_BYTES else _before_error(data, offset, used)[held:]
         if held <= MAX_RECORD_BYTES:
             pieces.append(piece)
+        else:
+            tail = (tail + piece[-TAIL_BYTES:])[-TAIL_BYTES:]
         held += len(piece)
     end = used - len(inflater.unused_data) if inflater.eof else None
-    return Member(pieces[0] if len(pieces) == 1 else b"".join(pieces), held, end, problem, broken)
+    return Member(pieces[0] if len(pieces) == 1 else b"".join(pieces), held, end, problem, broken, tail)
 
 
 def _before_error(data: Buffer, offset: int, end: int) -> bytes:
@@ -209,13 +217,65 @@ class Inflated:
 
     Args:
         offset: of the member in `data`.
-        length: bytes it inflates to.
     """
 
-    def __init__(self, data: Buffer, offset: int, length: int) -> None:
-        self._data, self._offset, self._length = data, offset, length
+    def __init__(self, data: Buffer, offset: int, member: Member) -> None:
+        self._data, self._offset = data, offset
+        self._head, self._tail, self._length = member.data, member.tail, member.length
         self._budget = MAX_PASSES
-        self._rewind()
+        self._used, self._step = offset, FIRST_STEP
+        self._window = bytearray()
+        self._start = -1  # of the window; -1: nothing has been inflated yet
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, place: slice) -> bytes:
+        start, stop, _ = place.indices(self._length)
+        if stop <= len(self._head):
+            return self._head[start:stop]
+        if (in_tail := start - (self._length - len(self._tail))) >= 0:
+            return self._tail[in_tail : in_tail + max(0, stop - start)]
+        self._reach(start, stop)
+        return bytes(self._window[start - self._start : max(start, stop) - self._start])
+
+    def find(self, sub: bytes, start: int = 0, end: int | None = None) -> int:
+        """Offset of the first `sub` within [start, end), or -1."""
+        end = self._length if end is None else min(end, self._length)
+        if start < len(self._head):
+            found = self._head.find(sub, start, end)
+            if found >= 0:
+                return found
+            start = max(start, len(self._head) - len(sub) + 1)
+        while start + len(sub) <= end:
+            stop = min(start + INFLATE_STEP + len(sub), end)
+            self._reach(start, stop)
+            found = self._window.find(sub, start - self._start, stop - self._start)
+            if found >= 0:
+                return found + self._start
+            start = stop - len(sub) + 1
+        return -1
+
+    def _reach(self, start: int, stop: int) -> None:
+        """Have [start, stop) in the window, and what precedes it as far as there is room."""
+        if self._start < 0 or start < self._start:
+            self._rewind()
+        while self._start + len(self._window) < stop:
+            chunk = self._inflater.unconsumed_tail
+            if not chunk:
+                chunk = self._data[self._used : self._used + self._step]
+                self._used += len(chunk)
+                self._step = INFLATE_STEP
+            if not chunk or self._inflater.eof:
+                return
+            try:
+                self._window += self._inflater.decompress(chunk, OUTPUT_STEP)
+            except zlib.error:
+                return
+            surplus = min(len(self._window) - WINDOW_BYTES, start - self._start)
+            if surplus > WINDOW_BYTES:  # not at every step: it moves what is left
+                del self._window[:surplus]
+                self._start += surplus
 
     def _rewind(self) -> None:
         """Go back to the beginning.
@@ -229,45 +289,5 @@ class Inflated:
         self._inflater = zlib.decompressobj(GZIP_WBITS)
         self._used = self._offset
         self._step = FIRST_STEP  # the steps of `read_member`, so that damage hides the same bytes
-        self._window = bytearray()
-        self._start = 0  # of the window
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, place: slice) -> bytes:
-        start, stop, _ = place.indices(self._length)
-        self._reach(start, stop)
-        return bytes(self._window[start - self._start : max(start, stop) - self._start])
-
-    def find(self, sub: bytes, start: int = 0, end: int | None = None) -> int:
-        """Offset of the first `sub` within [start, end), or -1."""
-        end = self._length if end is None else min(end, self._length)
-        while start + len(sub) <= end:
-            stop = min(start + INFLATE_STEP + len(sub), end)
-            self._reach(start, stop)
-            found = self._window.find(sub, start - self._start, stop - self._start)
-            if found >= 0:
-                return found + self._start
-            start = stop - len(sub) + 1
-        return -1
-
-    def _reach(self, start: int, stop: int) -> None:
-        """Have [start, stop) in the window."""
-        if start < self._start:
-            self._rewind()
-        while self._start + len(self._window) < stop:
-            chunk = self._data[self._used : self._used + self._step]
-            if not chunk or self._inflater.eof:
-                return
-            self._used += len(chunk)
-            self._step = INFLATE_STEP
-            try:
-                piece = self._inflater.decompress(chunk)
-            except zlib.error:
-                return
-            self._window += piece
-            surplus = min(len(self._window) - WINDOW_BYTES, start - self._start)
-            if surplus > WINDOW_BYTES:  # not at every step: it moves what is left
-                del self._window[:surplus]
-                self._start += surplus
+        self._window.clear()
+        self._start = 0

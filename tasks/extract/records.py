@@ -158,7 +158,7 @@ def _compressed(data: Buffer, start: int, end: int, grammar: Grammar) -> Iterato
 
 def _in_member(data: Buffer, offset: int, member: Member, grammar: Grammar) -> Iterator[Record]:
     length = (member.end or offset) - offset
-    content: Buffer = member.data if member.whole else Inflated(data, offset, member.length)
+    content: Buffer = member.data if member.whole else Inflated(data, offset, member)
     try:
         for stretch in walk(content, 0, grammar):
             yield from _record(content, stretch, offset, length)
@@ -177,7 +177,7 @@ def _in_damaged_member(
     """
     end = len(data) if following is None else following
     length, broken, problem = end - offset, member.broken, member.problem
-    content: Buffer = member.data if member.whole else Inflated(data, offset, member.length)
+    content: Buffer = member.data if member.whole else Inflated(data, offset, member)
     if broken and following is not None and (cut := cut_at(data, offset, following)) is not None:
         content, broken, problem = cut, False, "another record begins inside the record"
     last: Stretch | None = None

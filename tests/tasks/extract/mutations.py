@@ -215,6 +215,8 @@ def spoilt_record(page: Page, kind: str, dice: random.Random) -> tuple[bytes, st
     if way == "anywhere":
         done = dice.choice(ANYWHERE)
         data = done(data, dice)
+    if kind == "arc" and b" " not in data.rpartition(b"\n")[2] and not data.endswith(b"\n"):
+        data += b"\n"  # with the header of the next record it would make one address, as far as anyone can tell
     return data, done.__name__ if done else way
 
 
