@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch.distributed as dist
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+from model.outliers import Recent
 
 LATEST = "latest"
 STATE = "state.json"
@@ -35,6 +37,9 @@ class TrainState(BaseModel):
     samples: int = 0  # consumed samples: the loader's whole state
     tokens: int = 0  # input tokens seen, padding not counted
     seconds: float = 0.0  # time spent in steps, over all attempts
+    recent: Recent = Field(default_factory=Recent)  # what outliers are judged by
+    best_step: int | None = None  # of the lowest validation loss so far
+    best_loss: float | None = None
     world_size: int = 1
     zero_stage: int = 0
     dtype: Literal["bfloat16", "float32"] = "float32"  # of the matrix products, for the whole run

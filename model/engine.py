@@ -9,6 +9,7 @@ import gc
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,19 +19,25 @@ import torch.distributed as dist
 from torch import Tensor
 
 from model import checkpoint as ckpt
-from model.batching import micro_batches, sample_rows, share_of_rank
+from model.batching import micro_batches, share_of_rank
+from model.course import course_of, phases_of, streams_of
 from model.data import ChatRows, PairRows, TokenRows
-from model.hf import Network, load_hf, load_network, new_network, save_hf
-from model.job import Job
+from model.hf import Network, load_hf, load_network, new_network
+from model.job import Data, Job
 from model.masked import MaskTokens
 from model.metrics import MetricsLog
 from model.objectives import MaskedToken, NextToken, Objective, Preferences, load_token_bytes
-from model.optim import build_optimizer, learning_rate_scale
+from model.optim import build_optimizer, phased_learning_rate_scale
 from model.precision import native_bfloat16
+from model.snapshots import KeptWeights
+from model.speed import matmul_flops_per_s, peak_memory_bytes
+from model.step_guard import StepGuard
 from model.transformer import Transformer
+from model.ulysses import Layout
 
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+CSV = "csv"
 CHECKPOINTS = "checkpoints"
 REFERENCE = "reference-{split}.npy"
 
@@ -46,28 +53,53 @@ class Trainer:
         self.job, self.say = job, say
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
         self.device = _device()
-        self.micro_batch_size, self.grad_accum_steps = micro_batches(
-            job.batch_size, self.world_size, job.work.micro_batch_size
+        self.layout = Layout(self.rank, self.world_size, job.work.sequence_parallel)
+        self.course, self.phases = course_of(job), phases_of(job)
+        self.phase = 0
+        self.micro_batch_size, self.grad_accum_steps = self._micro_batches(
+            self.course.segments[0].batch_size, streams_of(job)[0][0].seq_len
         )
         self.network = _network(job)
-        if job.data.seq_len > self.network.config.max_seq_len:
-            raise ValueError(
-                f"seq_len {job.data.seq_len} exceeds the model's {self.network.config.max_seq_len} positions"
-            )
+        self.layout.join(self.network)
         vocab_size = self.network.config.vocab_size
         self.token_bytes = load_token_bytes(job.data.token_bytes, vocab_size)
-        self.training: Objective = self._objective(job.data.train)
-        self.validation = self._objective(job.data.validation) if job.data.validation else None
-        if not len(self.training):
-            raise ValueError(f"no row of {job.data.seq_len} positions in {', '.join(map(str, job.data.train))}")
+        streams, self.stream_of_phase = streams_of(job)
+        if streams[0].seq_len > self.network.config.max_seq_len:
+            raise ValueError(
+                f"seq_len {streams[0].seq_len} exceeds the model's {self.network.config.max_seq_len} positions"
+            )
+        self.streams: list[Objective] = [self._objective(data, data.train) for data in streams]
+        self.seq_lens = [data.seq_len for data in streams]
+        self.validation = self._objective(job.data, job.data.validation) if job.data.validation else None
+        for data, rows in zip(streams, self.streams, strict=True):
+            if not len(rows):
+                raise ValueError(f"no row of {data.seq_len} positions in {', '.join(map(str, data.train))}")
         self.checkpoints = ckpt.Checkpoints(job.work.folder / CHECKPOINTS, job.work.keep_checkpoints)
         self.state = ckpt.TrainState(
             world_size=self.world_size, zero_stage=job.work.zero_stage, dtype=_dtype(job.dtype, self.device)
         )
+        self.weights = KeptWeights(job, self.network, self.state)
         self._start()
 
-    def _objective(self, prefixes: list[Path]) -> Objective:
-        data = self.job.data
+    def _micro_batches(self, batch_size: int, seq_len: int) -> tuple[int, int]:
+        """(samples at once, micro-batches a rank and step); longer rows than the job's are fewer at once."""
+        limit = self.job.work.micro_batch_size
+        if limit is not None:
+            limit = max(1, min(limit, limit * self.job.data.seq_len // seq_len))
+        return micro_batches(batch_size, self.layout.batch_ranks, limit)
+
+    def _enter(self, phase: int) -> None:
+        """Go on to a phase: its context, and outliers judged anew. Called for each phase once, also after a resume."""
+        self.phase = phase
+        entered, seq_len = self.phases[phase], self.seq_lens[self.stream_of_phase[phase]]
+        longest = self.network.config.max_seq_len
+        if seq_len <= longest and entered.rope_theta is None and entered.rope_scaling is None:
+            return
+        if not isinstance(self.network, Transformer):
+            raise ValueError(f"phase {entered.name}: only a transformer's context can be changed")
+        self.network.stretch(max(seq_len, longest), entered.rope_theta, entered.rope_scaling)
+
+    def _objective(self, data: Data, prefixes: list[Path]) -> Objective:
         z_loss = self.job.optim.z_loss
         special = self.job.special_tokens
         if self.job.objective in ("lm", "mlm"):
@@ -97,17 +129,20 @@ class Trainer:
                 ckpt.make_universal(found, self.say)
         optimizer = build_optimizer(self.network, self.job.optim)
         self.peaks = [group["lr"] for group in optimizer.param_groups]
+        self.guard = StepGuard(self.network, optimizer, self.job)
         self.engine, self.optimizer, _, _ = deepspeed.initialize(
             model=self.network, optimizer=optimizer, config=self._deepspeed_config(universal)
         )
         if self.job.objective == "dpo":  # before a checkpoint replaces the reference model's weights
-            self._reference("train", self.training)
+            self._reference("train", self.streams[0])
             if self.validation is not None:
                 self._reference("validation", self.validation)
         if found is not None:
-            self.state = ckpt.load(self.engine, found, universal)
+            self.state = self.weights.state = ckpt.load(self.engine, found, universal)
             self.state.world_size = self.world_size
             self.say(f"continuing after step {self.state.step} of {self.job.steps}")
+        for phase in range(self.course.at(max(self.state.step - 1, 0)).phase + 1):
+            self._enter(phase)
 
     def _deepspeed_config(self, universal: bool) -> dict[str, Any]:
         config: dict[str, Any] = {
@@ -137,11 +172,11 @@ class Trainer:
     def run(self) -> None:
         """Train to the last step, with validation and checkpoints on the way."""
         work = self.job.work
+        self.peak = self._peak_flops()
         log = None
         if self.rank == 0:
-            log = MetricsLog(
-                work.folder / METRICS, work.folder / TENSORBOARD if work.tensorboard else None, self.state.step
-            )
+            events = work.folder / TENSORBOARD if work.tensorboard else None
+            log = MetricsLog(work.folder / METRICS, events, self.state.step, work.folder / CSV if work.csv else None)
         try:
             while self.state.step < self.job.steps:
                 row = self._step()
@@ -149,10 +184,12 @@ class Trainer:
                 last = step == self.job.steps
                 if self.validation is not None and (last or _due(step, self.job.validate_every)):
                     row |= {f"val_{name}": value for name, value in self.validate(self.validation).items()}
+                self.weights.keep(row.get("val_loss"))
                 if log is not None:
                     log.write(row)
                 if last or _due(step, work.checkpoint_every):
                     self.checkpoints.save(self.engine, self.state)
+                    self.weights.prune()
         finally:
             if log is not None:
                 log.close()
@@ -161,50 +198,84 @@ class Trainer:
         """One optimizer step; returns its row of metrics."""
         job, state = self.job, self.state
         started = time.perf_counter()
-        rows = sample_rows(state.samples, job.batch_size, len(self.training), job.seed)
+        metrics: dict[str, float] = {}
+        place = self.course.at(state.step)
+        if place.phase != self.phase:
+            self._enter(place.phase)
+            state.recent.forget()
+        training, seq_len = self.streams[place.stream], self.seq_lens[place.stream]
+        rows = self.course.rows(state.step, len(training), job.seed)
+        micro_batch_size, _ = self._micro_batches(place.batch_size, seq_len)
         micros = [
-            self.training.micro_batch(samples, state.step + 1)
-            for samples in share_of_rank(rows, self.rank, self.world_size, self.micro_batch_size)
+            self.layout.own(training.micro_batch(samples, state.step + 1))
+            for samples in share_of_rank(rows, self.layout.batch_rank, self.layout.batch_ranks, micro_batch_size)
         ]
+        data_wait = time.perf_counter() - started
         weight, tokens = self._sum([sum(m.weight for m in micros), sum(m.tokens for m in micros)])
-        scale = learning_rate_scale(job.optim, state.step, job.steps)
+        scale = self._rate(state.step)
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * scale
         totals: dict[str, Tensor] = {}
-        grad_norm = None
-        for micro in micros:
-            loss, sums = self.training.loss(self.engine, micro)
+        for number, micro in enumerate(micros, start=1):
+            last = number == len(micros)
+            # Said, not counted: DeepSpeed's own count of micro-batches is one for the whole run.
+            self.engine.set_gradient_accumulation_boundary(last)
+            loss, sums = training.loss(self.engine, micro)
             # DeepSpeed divides by the micro-batches and averages over the ranks; together that leaves sum / weight.
             self.engine.backward(loss * (self.world_size * self.grad_accum_steps / max(weight, 1.0)))
-            if self.engine.is_gradient_accumulation_boundary() and job.work.zero_stage == 0:
-                grad_norm = _grad_norm(self.network)  # DeepSpeed keeps none at stage 0
-            self.engine.step()
             for name, value in {**sums, "loss": loss}.items():
                 totals[name] = totals.get(name, torch.zeros(())) + value.detach().float().cpu()
-        if grad_norm is None:
-            grad_norm = float(self.engine.get_global_grad_norm())
-        names = sorted(totals)
-        summed = dict(zip(names, self._sum([float(totals[name]) for name in names]), strict=True))
-        metrics = self.training.summary({**summed, "weight": weight})
+            if last:
+                names = sorted(totals)
+                summed = dict(zip(names, self._sum([float(totals[name]) for name in names]), strict=True))
+                metrics = training.summary({**summed, "weight": weight})
+                self.guard.expect(state, metrics["loss"], self.engine)
+            self.engine.step()
+        skipped, grad_norm = self.guard.skips(), self.guard.grad_norm
         seconds = time.perf_counter() - started
         state.step += 1
-        state.samples += job.batch_size
+        state.samples += place.batch_size
         state.tokens += int(tokens)
         state.seconds += seconds
-        if not math.isfinite(metrics["loss"]) or not math.isfinite(grad_norm):
+        if not skipped and not (math.isfinite(metrics["loss"]) and math.isfinite(grad_norm)):
             raise FloatingPointError(
                 f"step {state.step}: loss {metrics['loss']}, gradient norm {grad_norm}; lower the learning rate"
             )
+        flops = None if job.objective == "dpo" else self.network.config.flops_per_token(seq_len)  # pairs: any length
         return {
             "step": state.step,
             **metrics,
             "lr": job.optim.lr * scale,
             "grad_norm": grad_norm,
             "tokens": state.tokens,
-            "epoch": state.samples / len(self.training),
+            "epoch": (place.first_sample + place.batch_size) / len(training),
+            **({"phase": self.phases[place.phase].name} if job.phases else {}),
+            **({"batch_size": place.batch_size} if job.batch_ramp or job.phases else {}),
+            **({"skipped_steps": state.recent.skipped} if job.skip else {}),
             "tokens_per_s": tokens / seconds,
+            "mfu": None if flops is None else flops * tokens / seconds / self.peak,
+            "data_wait_s": data_wait,
+            "peak_memory_bytes": peak_memory_bytes(self.device),
             "seconds": state.seconds,
         }
+
+    def _rate(self, step: int) -> float:
+        """Learning rate of a step as a share of the peak."""
+        job = self.job
+        scale = phased_learning_rate_scale(job.optim, self.phases, step)
+        place = self.course.at(step)
+        if job.ramp_rate == "sqrt" and job.batch_ramp and self.phases[place.phase].batch_size is None:
+            scale *= math.sqrt(place.batch_size / job.batch_ramp[-1].batch_size)  # Malladi et al. 2022, definition 4
+        return scale
+
+    def _peak_flops(self) -> float:
+        """FLOP/s of all ranks together at their best. Collective."""
+        configured = self.job.work.peak_flops
+        if configured is not None:
+            return configured * self.world_size
+        dtype = torch.bfloat16 if self.state.dtype == "bfloat16" else torch.float32
+        dist.barrier()  # all measure at once, as all compute at once
+        return self._sum([matmul_flops_per_s(dtype, self.device)])[0]
 
     @torch.no_grad()
     def validate(self, objective: Objective) -> dict[str, float]:
@@ -212,7 +283,7 @@ class Trainer:
         n = min(len(objective), self.job.data.validation_rows or len(objective))
         totals: dict[str, Tensor] = {}
         for samples in self._spread(n):
-            for name, value in objective.measure(self.engine, objective.micro_batch(samples)).items():
+            for name, value in objective.measure(self.engine, self.layout.own(objective.micro_batch(samples))).items():
                 totals[name] = totals.get(name, torch.zeros((), dtype=torch.float64)) + value.double().cpu()
         names = sorted(totals)
         summed = dict(zip(names, self._sum([float(totals[name]) for name in names]), strict=True))
@@ -222,7 +293,7 @@ class Trainer:
         """Micro-batches of the samples 0..n-1 that fall to this rank; equally many on each (ZeRO-3 gathers in step)."""
         if n == 0:
             return []
-        return share_of_rank(np.arange(n), self.rank, self.world_size, self.micro_batch_size)
+        return share_of_rank(np.arange(n), self.layout.batch_rank, self.layout.batch_ranks, self.micro_batch_size)
 
     @torch.no_grad()
     def _reference(self, split: str, objective: Objective) -> None:
@@ -253,21 +324,9 @@ class Trainer:
     # -- the end --------------------------------------------------------------------------------------------------
 
     def export(self) -> None:
-        """Write the model as a Hugging Face folder (rank 0; with ZeRO-3 the ranks gather it first)."""
-        import deepspeed
-
-        parameters = list(self.network.parameters())
-        with deepspeed.zero.GatheredParameters(parameters, enabled=self.job.work.zero_stage == 3):
-            if self.rank == 0:
-                special = self.job.special_tokens
-                save_hf(
-                    self.network,
-                    self.job.work.export,
-                    bos_token_id=special.bos,
-                    eos_token_id=special.eos,
-                    pad_token_id=special.pad,
-                )
-        dist.barrier()
+        """Write the model as a Hugging Face folder. Collective."""
+        held_out = None if self.validation is None else partial(self.validate, self.validation)
+        self.weights.export(held_out)
 
     def close(self) -> None:
         """The order in which DeepSpeed's threads and gloo's end without aborting the process."""
@@ -310,8 +369,3 @@ def _network(job: Job) -> Network:
         if job.work.compile:
             network.compile_blocks()
     return network
-
-
-def _grad_norm(network: torch.nn.Module) -> float:
-    """L2 norm of all gradients before clipping."""
-    return float(torch.nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None]))

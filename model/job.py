@@ -1,14 +1,19 @@
 """One training run, written down: everything the training process needs to know, in one JSON file.
 
-The stage writes it, `python -m model.train JOB.json` reads it. Paths are absolute. Unknown keys are refused.
+The stage writes it, `python -m model.train JOB.json` reads it. Paths are absolute. Unknown keys are refused. This
+module and what it imports need no torch.
 """
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from model.config import DPOConfig, NetworkConfig, OptimConfig
+from model.averaging import Average
+from model.config import DPOConfig, LSTMConfig, NetworkConfig, OptimConfig
+from model.outliers import SkipConfig
+from model.rope_scaling import RopeScaling
 
 
 class Strict(BaseModel):
@@ -26,6 +31,43 @@ class Data(Strict):
     document_mask: bool = Field(True, description="Whether attention stays inside a document (lm).")
     token_bytes: Path | None = Field(None, description=".npy int [vocab]: UTF-8 bytes of each token, 0 for specials.")
     validation_rows: int | None = Field(None, ge=1, description="Validate on the first rows only; empty: on all.")
+
+
+class Rate(Strict):
+    """The learning rate of one phase, as shares of the peak."""
+
+    shape: Literal["constant", "linear", "cosine", "sqrt"] = Field(
+        "linear", description="Way from start to end; sqrt falls as 1 - sqrt does. constant stays at start."
+    )
+    start: float | None = Field(None, ge=0, description="Share at its first step; empty: where the last phase ended.")
+    end: float = Field(0.0, ge=0, description="Share that it would reach one step after its last.")
+
+
+class RampStep(Strict):
+    """A new batch size from a point of the run on (Llama 3, section 3.4.1, has two)."""
+
+    tokens: int = Field(ge=1, description="Tokens of the run after which it holds, at the next step.")
+    batch_size: int = Field(ge=1, description="Samples in a global batch.")
+
+
+class Phase(Strict):
+    """A stretch of the run with its own data, length of rows, rotation or learning rate. One optimizer goes through."""
+
+    name: str = Field(min_length=1)
+    steps: int = Field(ge=1, description="Optimizer steps of this phase.")
+    data: Data | None = Field(
+        None, description="What is learnt from; empty: the job's. Validation is always the job's."
+    )
+    batch_size: int | None = Field(
+        None, ge=1, description="Samples in a global batch; empty: the job's, ramp included."
+    )
+    rope_theta: float | None = Field(None, gt=1, description="New base of the wavelengths; empty: as before.")
+    rope_scaling: RopeScaling | None = Field(None, description="New stretch of the wavelengths; empty: as before.")
+    rate: Rate | None = Field(
+        None,
+        description="Learning rate; empty: the optimizer's schedule over the leading phases that say nothing, and what "
+        "the last phase ended with after one that did.",
+    )
 
 
 class SpecialTokens(Strict):
@@ -46,7 +88,12 @@ class Work(Strict):
     threads_per_rank: int = Field(1, ge=1, description="Intra-op threads of each rank.")
     checkpoint_every: int = Field(ge=1, description="Steps between checkpoints.")
     keep_checkpoints: int = Field(2, ge=1, description="Checkpoints kept.")
+    sequence_parallel: int = Field(1, ge=1, description="Ranks that share a row (Ulysses); divides the world size.")
+    peak_flops: float | None = Field(
+        None, gt=0, description="FLOP/s of a rank's device at its best, for MFU; empty: measured before the run."
+    )
     tensorboard: bool = Field(True, description="Write TensorBoard events beside metrics.jsonl.")
+    csv: bool = Field(False, description="Write a CSV file a metric as well.")
     activation_checkpointing: bool = Field(False, description="Keep a block's input only, compute it again backwards.")
     compile: bool = Field(False, description="torch.compile each block; at ZeRO stages 0 to 2.")
 
@@ -63,7 +110,18 @@ class Job(Strict):
     optim: OptimConfig
     dpo: DPOConfig | None = None
     batch_size: int = Field(ge=1, description="Samples (rows or pairs) in a global batch.")
+    batch_ramp: list[RampStep] = Field(default_factory=list, description="Later batch sizes, by tokens.")
+    ramp_rate: Literal["none", "sqrt"] = Field(
+        "none",
+        description="sqrt: while the ramp lasts, rates by the square root of the batch's share of its last size.",
+    )
     steps: int = Field(ge=1, description="Optimizer steps of the whole run.")
+    phases: list[Phase] = Field(default_factory=list, description="Stretches of the run; empty: it is one.")
+    skip: SkipConfig | None = Field(None, description="Leave out steps that are outliers; empty: take every step.")
+    export: Literal["last", "best", "average"] = Field(
+        "last", description="Weights to export: the last step's, those of the lowest validation loss, or a mean."
+    )
+    average: Average | None = Field(None, description="Which steps are averaged, with export: average.")
     validate_every: int | None = Field(None, ge=1, description="Steps between validations; empty: at the end only.")
     seed: int = Field(0, ge=0)
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
@@ -86,6 +144,26 @@ class Job(Strict):
             raise ValueError("z_loss belongs to the objectives that predict tokens, not to dpo")
         if self.work.compile and self.work.zero_stage == 3:
             raise ValueError("compile works at ZeRO stages 0 to 2: stage 3 swaps weights while a block runs")
+        if self.phases and sum(phase.steps for phase in self.phases) != self.steps:
+            raise ValueError(f"the phases have {sum(phase.steps for phase in self.phases)} steps, not {self.steps}")
+        if (self.export == "average") != (self.average is not None):
+            raise ValueError("`average` and export: average go together")
+        if self.export == "best" and not self.data.validation:
+            raise ValueError("export: best needs validation data to tell which is")
+        if self.work.sequence_parallel > 1:
+            self._can_share_rows()
+        if any(later.tokens <= earlier.tokens for earlier, later in pairwise(self.batch_ramp)):
+            raise ValueError("the steps of batch_ramp must be in the order of their tokens")
+        if (self.phases or self.batch_ramp) and self.objective not in ("lm", "mlm"):
+            raise ValueError(f"phases and batch_ramp are for pretraining, not for {self.objective}")
         if self.objective not in ("lm", "mlm") and len(self.data.train) != 1:
             raise ValueError(f"{self.objective} takes one training prefix, got {len(self.data.train)}")
         return self
+
+    def _can_share_rows(self) -> None:
+        ranks = self.work.sequence_parallel
+        if self.objective == "dpo" or isinstance(self.shape, LSTMConfig):
+            raise ValueError("sequence_parallel shares the rows of transformers that predict tokens; not dpo, no LSTM")
+        for data in [self.data, *(phase.data for phase in self.phases if phase.data is not None)]:
+            if data.seq_len % ranks:
+                raise ValueError(f"{ranks} ranks cannot share rows of {data.seq_len} tokens: choose a divisor")

@@ -1,20 +1,13 @@
-"""What a run leaves to look at: `metrics.jsonl`, one JSON object a step, and the same numbers as TensorBoard events.
+"""What a run leaves to look at: `metrics.jsonl`, one JSON object a step, and the same numbers as TensorBoard events and
+as CSV files, both through DeepSpeed's monitor.
 
-Rows are cut back to the checkpoint's step on resume, so the file reads as if the run had never been interrupted.
+All are cut back to the checkpoint's step on resume, so they read as if the run had never been interrupted.
 """
 
 import json
 import os
 from pathlib import Path
-from typing import Any, Protocol
-
-
-class EventWriter(Protocol):
-    """What is used of torch's SummaryWriter."""
-
-    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...
-
-    def close(self) -> None: ...
+from typing import Any
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -42,30 +35,60 @@ def cut(path: Path, step: int) -> int:
 class MetricsLog:
     """Appends rows. `resume_step`: the step of the checkpoint that training continues from (0: from the start)."""
 
-    def __init__(self, path: Path, tensorboard: Path | None, resume_step: int) -> None:
+    def __init__(self, path: Path, tensorboard: Path | None, resume_step: int, csv: Path | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         cut(path, resume_step)
         self._file = path.open("a", encoding="utf-8")
-        self._events: EventWriter | None = None
-        if tensorboard is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            # purge_step makes TensorBoard hide events of steps that are done again.
-            self._events = SummaryWriter(str(tensorboard), purge_step=resume_step + 1)
+        self._monitor = _monitor(tensorboard, csv, resume_step)
 
     def write(self, row: dict[str, Any]) -> None:
         """One row; it must have `step`. It is whole in the file when this returns, so a reader may follow it."""
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
-        if self._events is not None:
-            for name, value in row.items():
-                if name != "step" and isinstance(value, int | float):
-                    self._events.add_scalar(name, value, row["step"])
+        if self._monitor is not None:
+            numbers = {name: value for name, value in row.items() if name != "step" and isinstance(value, int | float)}
+            self._monitor.write_events([(name, value, row["step"]) for name, value in numbers.items()])
 
     def close(self) -> None:
         """Push everything to the disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        if self._events is not None:
-            self._events.close()
+        if self._monitor is not None and self._monitor.tb_monitor is not None:
+            self._monitor.tb_monitor.summary_writer.close()
+
+
+def cut_csv(folder: Path, step: int) -> list[str]:
+    """Keep of each CSV file the rows up to `step`; returns the files' names without suffix."""
+    for path in sorted(folder.glob("*.csv")):
+        header, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [row for row in rows if row.endswith("\n") and int(row.split(",", 1)[0]) <= step]
+        partial = path.with_suffix(".tmp")
+        partial.write_text(header + "".join(kept), encoding="utf-8")
+        partial.replace(path)
+    return sorted(path.stem for path in folder.glob("*.csv"))
+
+
+def _monitor(tensorboard: Path | None, csv: Path | None, resume_step: int) -> Any:
+    """DeepSpeed's MonitorMaster for these two folders; None when there is nothing to write."""
+    if tensorboard is None and csv is None:
+        return None
+    from deepspeed.monitor.config import get_monitor_config
+    from deepspeed.monitor.monitor import MonitorMaster
+
+    def place(folder: Path | None) -> dict[str, Any]:
+        if folder is None:
+            return {"enabled": False}
+        return {"enabled": True, "output_path": str(folder.parent), "job_name": folder.name}
+
+    written = cut_csv(csv, resume_step) if csv is not None else []
+    monitor = MonitorMaster(get_monitor_config({"tensorboard": place(tensorboard), "csv_monitor": place(csv)}))
+    if monitor.csv_monitor is not None:
+        monitor.csv_monitor.filenames = written  # it writes a header into files that it does not know
+    if monitor.tb_monitor is not None and resume_step:
+        from torch.utils.tensorboard import SummaryWriter
+
+        # purge_step makes TensorBoard hide events of steps that are done again; DeepSpeed cannot say it.
+        monitor.tb_monitor.summary_writer.close()
+        monitor.tb_monitor.summary_writer = SummaryWriter(str(tensorboard), purge_step=resume_step + 1)
+    return monitor

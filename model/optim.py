@@ -5,12 +5,14 @@ group's peak learning rate by `learning_rate_scale`.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from model.config import OptimConfig
+from model.job import Phase
 from model.muon import Muon
 
 
@@ -78,10 +80,56 @@ def learning_rate_scale(config: OptimConfig, step: int, steps: int) -> float:
         progress = max(0.0, step - (steps - decay_steps)) / decay_steps
     else:
         progress = (step - config.warmup_steps) / (steps - config.warmup_steps)
-    shape = {
-        "linear": lambda x: 1 - x,
-        "trapezoid": lambda x: 1 - x,
-        "cosine": lambda x: (1 + math.cos(math.pi * x)) / 2,  # Loshchilov & Hutter 2017, equation 5
-        "wsd": lambda x: 1 - math.sqrt(x),  # Hägele et al. 2024, section 3.2
-    }[config.schedule]
-    return config.min_lr_ratio + (1 - config.min_lr_ratio) * shape(progress)
+    shape = {"trapezoid": "linear", "wsd": "sqrt"}.get(config.schedule, config.schedule)
+    return config.min_lr_ratio + (1 - config.min_lr_ratio) * remaining(shape, progress)
+
+
+def remaining(shape: str, progress: float) -> float:
+    """What is left of a decay after `progress` [0, 1] of it: 1 at its beginning, 0 at its end."""
+    if shape == "linear":
+        return 1 - progress
+    if shape == "cosine":
+        return (1 + math.cos(math.pi * progress)) / 2  # Loshchilov & Hutter 2017, equation 5
+    if shape == "sqrt":
+        return 1 - math.sqrt(progress)  # Hägele et al. 2024, section 3.2
+    raise ValueError(f"no decay is called {shape!r}")
+
+
+def phased_learning_rate_scale(config: OptimConfig, phases: Sequence[Phase], step: int) -> float:
+    """Learning rate of step `step` (from 0) of a run in phases, as a share of the peak.
+
+    The optimizer's schedule runs over the leading phases that have no rate of their own. A later phase without one
+    keeps the rate that the phase before it ended with.
+
+    Raises:
+        ValueError: `step` is outside of the run.
+    """
+    leading = 0
+    for phase in phases:
+        if phase.rate is not None:
+            break
+        leading += phase.steps
+    if step < leading:
+        return learning_rate_scale(config, step, leading)
+    scale = _end_of_schedule(config, leading) if leading else 1.0
+    first = leading
+    for phase in phases:
+        if first == leading and phase.rate is None:
+            continue  # a leading one
+        start = end = scale
+        if phase.rate is not None:
+            start = scale if phase.rate.start is None else phase.rate.start
+            end = start if phase.rate.shape == "constant" else phase.rate.end
+        if step < first + phase.steps:
+            if start == end or phase.rate is None:
+                return start
+            return end + (start - end) * remaining(phase.rate.shape, (step - first) / phase.steps)
+        first, scale = first + phase.steps, end
+    raise ValueError(f"step {step} is outside a run of {first} steps")
+
+
+def _end_of_schedule(config: OptimConfig, steps: int) -> float:
+    """The share that a schedule over `steps` steps has come to after the last."""
+    if steps <= config.warmup_steps:
+        return learning_rate_scale(config, steps - 1, steps)
+    return 1.0 if config.schedule == "constant" else config.min_lr_ratio

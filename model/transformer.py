@@ -104,6 +104,7 @@ class Attention(nn.Module):
             self.q_norm = RMSNorm(self.head_size, config.norm_eps)
             self.k_norm = RMSNorm(self.head_size, config.norm_eps)
         self.qk_norm, self.causal = config.qk_norm, config.causal
+        self.attend = attention  # replaced where ranks share rows (model/ulysses.py)
 
     def forward(
         self,
@@ -123,7 +124,7 @@ class Attention(nn.Module):
         if cache is not None:
             assert positions is not None
             k, v = cache.update(self.layer, k, v, positions)
-        return self.o_proj(attention(q, k, v, mask, self.causal).reshape(batch, length, -1))
+        return self.o_proj(self.attend(q, k, v, mask, self.causal).reshape(batch, length, -1))
 
 
 class FeedForward(nn.Module):

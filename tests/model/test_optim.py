@@ -8,8 +8,15 @@ import torch
 from pydantic import ValidationError
 
 from model.config import ModelConfig
+from model.job import Phase
 from model.muon import Muon
-from model.optim import OptimConfig, build_optimizer, learning_rate_scale, parameter_groups
+from model.optim import (
+    OptimConfig,
+    build_optimizer,
+    learning_rate_scale,
+    parameter_groups,
+    phased_learning_rate_scale,
+)
 from model.transformer import Transformer
 
 SHAPE = ModelConfig(
@@ -107,3 +114,51 @@ def test_a_step_outside_the_run_is_refused():
 def test_betas_must_be_rates():
     with pytest.raises(ValidationError, match="betas"):
         OptimConfig(betas=(0.9, 1.0))
+
+
+def phased(config, *phases):
+    found = [Phase(name=str(number), **phase) for number, phase in enumerate(phases)]
+    steps = sum(phase.steps for phase in found)
+    return [phased_learning_rate_scale(config, found, step) for step in range(steps)]
+
+
+def test_a_single_phase_has_the_plain_schedule():
+    config = OptimConfig(warmup_steps=10, decay_fraction=0.2)
+    assert phased(config, {"steps": 60}, {"steps": 40}) == scales()
+
+
+def test_the_schedule_runs_over_the_phases_that_have_no_rate_of_their_own():
+    """Cosine to a tenth over the main phase, held while the context grows, linear to zero while annealing."""
+    config = OptimConfig(schedule="cosine", warmup_steps=10, min_lr_ratio=0.1)
+    found = phased(config, {"steps": 50}, {"steps": 10, "rate": {"shape": "constant"}}, {"steps": 10, "rate": {}})
+    assert found[:50] == [learning_rate_scale(config, step, 50) for step in range(50)]
+    assert found[50:60] == [0.1] * 10
+    assert found[60:] == pytest.approx([0.1 * (1 - step / 10) for step in range(10)])
+
+
+@pytest.mark.parametrize(
+    ("shape", "middle"), [("linear", 0.5), ("cosine", 0.5), ("sqrt", 1 - math.sqrt(0.5)), ("constant", 1.0)]
+)
+def test_a_phase_goes_its_way_from_start_to_end(shape, middle):
+    config = OptimConfig(schedule="constant", warmup_steps=0)
+    found = phased(config, {"steps": 5}, {"steps": 10, "rate": {"shape": shape, "start": 0.8, "end": 0.2}})
+    end = 0.8 if shape == "constant" else 0.2
+    assert found[5] == 0.8 and found[10] == pytest.approx(end + (0.8 - end) * middle)
+
+
+def test_a_phase_without_a_rate_keeps_that_of_the_one_before_it():
+    config = OptimConfig(schedule="constant", warmup_steps=0)
+    found = phased(config, {"steps": 2}, {"steps": 2, "rate": {"end": 0.5}}, {"steps": 2}, {"steps": 2, "rate": {}})
+    assert found == [1.0, 1.0, 1.0, 0.75, 0.5, 0.5, 0.5, 0.25]
+
+
+def test_a_run_may_begin_with_a_rate_and_ends_where_it_ends():
+    config = OptimConfig(warmup_steps=0)
+    assert phased(config, {"steps": 4, "rate": {"shape": "linear", "start": 0.0, "end": 1.0}}) == [0, 0.25, 0.5, 0.75]
+    with pytest.raises(ValueError, match="run of 4 steps"):
+        phased_learning_rate_scale(config, [Phase(name="a", steps=4, rate={})], 4)
+
+
+def test_a_warm_up_that_is_not_over_is_where_the_next_phase_begins():
+    found = phased(OptimConfig(warmup_steps=10), {"steps": 5}, {"steps": 2, "rate": {}})
+    assert found == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.25])

@@ -17,7 +17,7 @@ from model.metrics import read_rows
 
 ROOT = Path(__file__).parents[2]
 END, PAD, VOCABULARY = 63, 62, 64
-TIMINGS = ("seconds", "tokens_per_s")
+TIMINGS = ("seconds", "tokens_per_s", "mfu", "data_wait_s", "peak_memory_bytes")
 
 
 def write_data(folder: Path) -> None:

@@ -1,0 +1,44 @@
+"""How fast a run is for the machine it runs on: model FLOPs utilisation, and memory.
+
+MFU is tokens/s times the FLOPs that a token needs, over the machine's peak (Chowdhery et al. 2022, appendix B). The
+peak is what the configuration says, else what a large matrix product reaches here before the run, in the run's type and
+on all ranks at once. A measured peak is below a data sheet's, and MFU over it above; rows of metrics say the share of
+what this machine can do.
+"""
+
+import resource
+import sys
+import time
+
+import torch
+
+_CPU_SIZE = 1024  # 2 GFLOP a product: tens of milliseconds, and large enough for a CPU's best
+_ACCELERATOR_SIZE = 8192
+_REPEATS = 5
+
+
+def matmul_flops_per_s(dtype: torch.dtype, device: torch.device) -> float:
+    """FLOP/s of this process in the best of a few square matrix products."""
+    size = _CPU_SIZE if device.type == "cpu" else _ACCELERATOR_SIZE
+    left = torch.ones(size, size, dtype=dtype, device=device)
+    best = float("inf")
+    for _ in range(_REPEATS + 1):  # the first one warms up
+        _wait(device)
+        started = time.perf_counter()
+        left @ left
+        _wait(device)
+        best = min(best, time.perf_counter() - started)
+    return 2.0 * size**3 / best
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """The most that this process has held so far: of the accelerator's memory, on a CPU of the machine's."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
