@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 from model.rope_scaling import DEFAULT_ROPE_THETA, RopeScaling, rope_from_hf, rope_to_hf
 
 DEFAULT_INIT_STD = 0.02  # Radford et al. 2019 (GPT-2) and every Llama since.
+LSTM_INIT_STD = 0.058  # that of U(-0.1, 0.1), Merity et al. 2018, section 5
 
 # transformers' names of what this network is, by model_type: Llama, Qwen2 (biases on queries, keys and values), Qwen3
 # (QK-norm).
@@ -71,10 +72,9 @@ class ModelConfig(BaseModel):
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
-        if self.head_dim is None and self.hidden_size % self.n_heads:
-            raise ValueError(
-                f"hidden_size {self.hidden_size} is not a multiple of n_heads {self.n_heads}: mend one, or set head_dim"
-            )
+        others_mind = self.head_dim is None or not (self.qk_norm or self.attention_bias)  # Llama's does, even with one
+        if self.hidden_size % self.n_heads and others_mind:
+            raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of n_heads {self.n_heads}")
         if self.n_heads % self.n_kv_heads:
             raise ValueError(f"n_heads {self.n_heads} is not a multiple of n_kv_heads {self.n_kv_heads}")
         if self.head_size % 2:
@@ -200,7 +200,7 @@ class LSTMConfig(BaseModel):
     n_layers: int = Field(ge=1, description="Layers.")
     max_seq_len: int = Field(ge=1, description="Longest sequence in tokens that it is trained at.")
     tie_embeddings: bool = Field(False, description="Use the embedding matrix as the output head.")
-    init_std: float = Field(DEFAULT_INIT_STD, gt=0, description="Standard deviation of the initial embedding and head.")
+    init_std: float = Field(LSTM_INIT_STD, gt=0, description="Standard deviation of the initial embedding and head.")
 
     @property
     def causal(self) -> bool:

@@ -81,9 +81,8 @@ def sizes_of_width(width: int, n_layers: int) -> Sizes:
     """The usual proportions at a width, which is rounded up to whole heads: SwiGLU of 8/3 of it (Shazeer 2020: as many
     parameters as an MLP of 4), rounded up to a multiple that hardware likes; a key and value head for each query head.
     """
-    head = _by_width(_HEAD_SIZES, width)
-    width = _up(width, head)
-    n_heads = width // head
+    width = _up(width, _by_width(_HEAD_SIZES, width))
+    n_heads = width // _by_width(_HEAD_SIZES, width)
     feed_forward = _up(math.ceil(8 * width / 3), _by_width(_FEED_FORWARD_MULTIPLES, width))
     return Sizes(
         hidden_size=width,

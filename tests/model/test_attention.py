@@ -1,4 +1,4 @@
-"""Blocked attention against torch's, in values and gradients; the rotary embedding's defining properties."""
+"""Blocked attention against its definition and torch's, in values and gradients."""
 
 import pytest
 import torch
@@ -6,7 +6,6 @@ import torch.nn.functional as F
 
 import model.attention
 from model.attention import attention, document_mask
-from model.rope import rope_table, rotate
 
 
 def inputs(length, n_heads=4, n_kv_heads=2, batch=3, size=8):
@@ -73,35 +72,25 @@ def test_document_mask_is_causal_within_equal_ids():
     ]
 
 
-def turned(x, position, theta=10_000.0):
-    cos, sin = (table[position].repeat(1, 1, 2) for table in rope_table(8, 32, theta))
-    return rotate(x, cos, sin)
+def test_document_mask_both_ways_is_equal_ids():
+    assert document_mask(torch.tensor([[7, 7, 8]]), causal=False)[0, 0].tolist() == [
+        [True, True, False],
+        [True, True, False],
+        [False, False, True],
+    ]
 
 
-def test_rotation_is_by_position_times_theta_to_minus_2i_over_d():
-    x = torch.randn(1, 1, 2, 8, generator=torch.Generator().manual_seed(0))
-    angles = 5 * torch.tensor([1.0, 10_000**-0.25, 10_000**-0.5, 10_000**-0.75])
-    pairs = torch.complex(x[..., :4], x[..., 4:]) * torch.polar(torch.ones(4), angles)
-    torch.testing.assert_close(turned(x, 5), torch.cat((pairs.real, pairs.imag), dim=-1))
-
-
-def test_scores_depend_on_distance_only():
-    q, k = torch.randn(2, 1, 1, 2, 8, generator=torch.Generator().manual_seed(0))
-    near = (turned(q, 9) * turned(k, 4)).sum()
-    far = (turned(q, 25) * turned(k, 20)).sum()
-    assert near.item() == pytest.approx(far.item(), rel=1e-4)
-
-
-def test_rotations_gradient_is_the_rotation_backwards():
-    x = torch.randn(2, 5, 2, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
-    cos, sin = (table[:5].double().repeat(1, 2)[None] for table in rope_table(8, 32, 100.0))
-    assert torch.autograd.gradcheck(lambda x: rotate(x, cos, sin), x)
-
-
-def test_rotation_keeps_the_type_and_rounds_once():
-    x = torch.randn(1, 5, 2, 8, generator=torch.Generator().manual_seed(0)).bfloat16()
-    cos, sin = (table[:5].repeat(1, 2)[None] for table in rope_table(8, 32, 100.0))
-    assert torch.equal(rotate(x, cos, sin), rotate(x.float(), cos, sin).bfloat16())
+@pytest.mark.parametrize("packed", [False, True])
+def test_attention_both_ways_is_that_of_the_definition(packed):
+    q, k, v = inputs(20)
+    ids = documents(20) if packed else torch.zeros(3, 20)
+    mask = document_mask(ids, causal=False) if packed else None
+    found, expected = attention(q, k, v, mask, causal=False), plain(q, k, v, document_mask(ids, causal=False))
+    torch.testing.assert_close(found, expected)
+    weights = torch.linspace(-1, 1, found.numel()).view(found.shape)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, (q, k, v), weights), torch.autograd.grad(expected, (q, k, v), weights)
+    )
 
 
 def test_torchs_attention_is_used_where_it_is_the_faster_one():
