@@ -219,7 +219,7 @@ def hash_stop_words_once() -> None:
     from trafilatura import external
 
     if not isinstance(external.JT_STOPLIST, _HashedOnce):
-        external.JT_STOPLIST = _HashedOnce(external.jt_stoplist_init())
+        external.JT_STOPLIST = _HashedOnce(external.jt_stoplist_init())  # type: ignore[assignment]
 
 
 def _stands(raw_tree: "HtmlElement", body: "_Element", text: str, options: "Extractor") -> bool:

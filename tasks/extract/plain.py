@@ -75,8 +75,7 @@ def plain_text(html: str) -> str:
     """All visible text of a page on one line."""
     from resiliparse.extract.html2text import extract_plain_text
 
-    options = {"preserve_formatting": False, "alt_texts": False, "list_bullets": False}
-    return str(extract_plain_text(_as_html(html), main_content=False, **options))
+    return str(extract_plain_text(_as_html(html), preserve_formatting=False, alt_texts=False, list_bullets=False))
 
 
 def main_text(html: str) -> str:
