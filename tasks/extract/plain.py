@@ -48,9 +48,10 @@ class PlainTextGate:
         Raises:
             EnvironmentProblem: there is no language model.
         """
-        from tasks.filters.language import identify_languages
+        from tasks.filters.language import identify_languages, model_path
 
         plain_text("<p>nothing")
+        self._model = self._model or model_path()  # found once: looking for it takes longer than asking it
         identify_languages(["nothing"], self._model)
 
     def __call__(self, html: str) -> Skip | None:
