@@ -106,18 +106,23 @@ def _before_error(data: Buffer, offset: int, end: int) -> bytes:
     return b"".join(pieces)
 
 
-def continued(data: Buffer, member: Member, opens: Opens, border: int) -> tuple[Member, Member | None]:
+def continued(
+    data: Buffer, member: Member, opens: Opens, is_complete: Callable[[bytes], bool], border: int
+) -> tuple[Member, Member | None]:
     """A sound member with those that go on with it: some writers cut their gzip members elsewhere than at records.
 
     Also returns the member after it, when it had to be read to know that it does not. From `border` on only as much is
     read as has to be.
+
+    Args:
+        is_complete: whether bytes end with a whole record.
     """
     while member.end is not None and data[member.end : member.end + len(GZIP_MAGIC)] == GZIP_MAGIC:
         if member.end >= border and opens_record(data, member.end, opens):
             break
         more = read_member(data, member.end)
         long = member.length + more.length > MAX_RECORD_BYTES
-        if more.end is None or long or opens(more.data[:OPENING_BYTES]):
+        if more.end is None or long or opens(more.data[:OPENING_BYTES]) or is_complete(member.data):
             return member, more
         member = Member(member.data + more.data, member.length + more.length, more.end)
     return member, None

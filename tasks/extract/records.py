@@ -14,6 +14,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from infra.stage.source import mapped
@@ -134,26 +135,37 @@ def _compressed(data: Buffer, start: int, end: int, grammar: Grammar) -> Iterato
     opens = grammar.opens
     position = 0 if start == 0 else next_member(data, start, opens)
     ahead: Member | None = None  # the member at `position`, when it has been read already
-    while position is not None and position < end:
+    # What follows a record of this range and begins none is this range's, too: the next one starts at its first record.
+    while position is not None and (
+        position < end or (position < len(data) and not opens_record(data, position, opens))
+    ):
         member, ahead = ahead, None
         if member is None and data[position : position + len(GZIP_MAGIC)] == GZIP_MAGIC:
             member = read_member(data, position)
-        if member is None or not opens(member.data[:OPENING_BYTES]):
-            following = next_member(data, position + 1, opens, position)
-            yield from _gap(data, position, following)
-            position = following
-        elif member.end is None:
-            following = next_member(data, position + 1, opens, position)
-            yield from _in_damaged_member(data, position, following, member, grammar)
-            position = following
-        else:
-            member, ahead = continued(data, member, opens, end)
-            assert member.end is not None
+        begins = member is not None and opens(member.data[:OPENING_BYTES])
+        if member is not None and begins and member.end is not None:
+            member, ahead = continued(data, member, opens, partial(_is_complete, grammar), end)
+        if member is not None and member.end is not None and (begins or _holds_record(member, grammar)):
             yield from _in_member(data, position, member, grammar)
             position = member.end
-            if position >= end and position < len(data) and not opens_record(data, position, opens):
-                # The next part starts at its first sound member, so the gap up to it is this part's to report.
-                yield from _gap(data, position, next_member(data, position, opens, position))
+            continue
+        following = next_member(data, position + 1, opens, position)
+        if member is not None and begins:
+            yield from _in_damaged_member(data, position, following, member, grammar)
+        else:
+            yield from _gap(data, position, following)
+        position = following
+
+
+def _is_complete(grammar: Grammar, data: bytes) -> bool:
+    """Whether the last record in these bytes lacks nothing."""
+    *_, last = walk(data, 0, grammar)
+    return last.header is not None and not last.detail
+
+
+def _holds_record(member: Member, grammar: Grammar) -> bool:
+    """Whether there is a record in a member that does not begin with one: it was spoilt before it was packed."""
+    return grammar.next_opening(member.data, 0) is not None
 
 
 def _in_member(data: Buffer, offset: int, member: Member, grammar: Grammar) -> Iterator[Record]:

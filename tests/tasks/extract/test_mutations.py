@@ -56,9 +56,14 @@ def check(damaged: DamagedFile, kind: str, n_pages: int) -> PartResult:
     rows = rows_of(result)
 
     expected = sound_rows(kind, n_pages)
-    documents = {row["url"]: row for row in result.documents.drop_columns(PLACE).to_pylist()}
+    documents = {row["url"]: row for row in result.documents.to_pylist()}
+    pack = gzip_member if kind.endswith(".gz") else bytes
     for page in damaged.untouched:
-        assert documents.get(page.url) == expected[page.url], f"{kind}: {page.url}"
+        found = documents.get(page.url)
+        assert found is not None, f"{kind}: {page.url}"
+        offset, length = (found.pop(name) for name in PLACE)
+        assert found == expected[page.url], f"{kind}: {page.url}"
+        assert data[offset : offset + length].rstrip(b"\r\n") == pack(record_of(page, kind)).rstrip(b"\r\n")
 
     records = list(read_records(data, 0, len(data)))
     for start, end in uncovered(records, len(data)):
