@@ -33,7 +33,7 @@ from tasks.words import WordDefinition, batches, split_text, split_words
 from tests.benchmarks.bench_measure import standard_library_pages
 
 PEER_SCRIPT = Path(__file__).parent / "peers" / "datatrove_rules.py"
-PEER_REQUIREMENTS = PEER_SCRIPT.with_name("datatrove.txt")
+PEER_REQUIREMENTS = "tests/benchmarks/peers/datatrove.txt"
 PRESETS = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
 LINE_RULES = ("c4_long_word_lines", "c4_short_lines", "c4_javascript_lines", "c4_policy_lines")
 
