@@ -1,7 +1,10 @@
 """Text to token ids and back, the same everywhere: tokenization, training, evaluation, chat.
 
-The special tokens are the last ids of the vocabulary and exist as ids only. `Encoder` never produces one from text:
-a page about tokenizers that shows `<|endoftext|>` is encoded like any other page.
+The special tokens exist as ids only; in our own vocabularies they are the last ones. `Encoder` never produces one from
+text: a page about tokenizers that shows `<|endoftext|>` is encoded like any other page.
+
+Two programs encode: `tokenizers`, which reads every tokenizer.json, and `tiktoken`, about five times faster, where its
+ids are proven to be the same (`tasks/byte_pairs.py`). A tokenizer's folder says in `encoder.json` which one it is.
 
 `transformers` cannot tell a marker that a chat template wrote from the same characters in a user's text, since both
 reach it as one string; a folder therefore states which of the two it serves (`write_hf_tokenizer`). For a base model
@@ -11,36 +14,71 @@ reach it as one string; a folder therefore states which of the two it serves (`w
 """
 
 import json
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from infra.canonical import file_sha256
 from infra.errors import BadInput
 from infra.files import write_text
+from tasks.byte_pairs import BytePairs, NotBytePairs, cuts_alike, read_byte_pairs
 from tasks.chat import CHAT_TEMPLATE, IM_END, IM_START, Message, render
+from tasks.split_patterns import is_named
+
+if TYPE_CHECKING:
+    import tiktoken
 
 END_OF_TEXT = "<|endoftext|>"
 PAD = "<|pad|>"
-SPECIALS = (END_OF_TEXT, IM_START, IM_END, PAD)  # in the order of their ids, at the end of the vocabulary
+SPECIALS = (END_OF_TEXT, IM_START, IM_END, PAD)  # in the order of their ids, at the end of our own vocabularies
+
+
+class Specials(NamedTuple):
+    """What the special tokens are called. Those of chats have their names in the template; the others may differ."""
+
+    end_of_text: str = END_OF_TEXT
+    im_start: str = IM_START
+    im_end: str = IM_END
+    pad: str = PAD
+
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
 TEMPLATE_FILE = "chat_template.jinja"
 SPECIALS_FILE = "special_tokens.json"
+ENCODER_FILE = "encoder.json"
+
+OTHER_NAMES = "sluice_special_tokens"  # in tokenizer_config.json, where the names are not ours
+CHARACTERS_TRIED = 16  # every 16th, to see whether both programs cut by an unknown pattern alike (5 s)
+BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>")  # how SentencePiece spells a byte
 
 
 class Encoder:
-    """A trained tokenizer. Ids are plain ints below `vocab_size`; the four specials are attributes."""
+    """A tokenizer. Ids are plain ints below `vocab_size`; the four specials are attributes."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        found = {name: tokenizer.token_to_id(name) for name in SPECIALS}
+    def __init__(
+        self, tokenizer: Tokenizer, names: Specials | None = None, byte_pairs: BytePairs | None = None
+    ) -> None:
+        """Wrap a tokenizer.
+
+        Args:
+            names: of its special tokens, if they are not ours.
+            byte_pairs: the same tokenizer as ranks, if they are proven to give the same ids.
+
+        Raises:
+            BadInput: it lacks a special token.
+        """
+        self.names = names or Specials()
+        found = {name: tokenizer.token_to_id(name) for name in self.names}
         ids = [token for token in found.values() if token is not None]
-        if len(ids) < len(SPECIALS):
+        if len(ids) < len(found):
             missing = [name for name, token in found.items() if token is None]
             raise BadInput(f"the tokenizer lacks the special tokens {', '.join(missing)}; was it made by Sluice?")
         # The backend matches added tokens in text unless told to split them; the flag is not part of tokenizer.json.
@@ -49,6 +87,7 @@ class Encoder:
         tokenizer.no_truncation()
         self.tokenizer = tokenizer
         self.end_of_text, self.im_start, self.im_end, self.pad = ids
+        self.fast: tiktoken.Encoding | None = byte_pairs.encoding() if byte_pairs else None
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
@@ -66,34 +105,69 @@ class Encoder:
             tokenizer = Tokenizer.from_str(text)
         except Exception as error:
             raise BadInput(f"{path} is not a tokenizer.json that this version reads: {error}") from error
-        return cls(tokenizer)
+        chosen = _read_json(path.with_name(ENCODER_FILE))
+        proven = chosen.get("encoder") == "tiktoken" and chosen.get("sha256") == file_sha256(path)
+        return cls(
+            tokenizer, read_names(path.parent), read_byte_pairs(json.loads(text), proven=True) if proven else None
+        )
 
-    @property
+    @cached_property
     def vocab_size(self) -> int:
-        """Number of ids, specials included: the rows of a model's embedding."""
-        return self.tokenizer.get_vocab_size(with_added_tokens=True)
+        """Number of ids, specials and holes included: the rows of a model's embedding."""
+        return max(self.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
 
     @property
     def special_ids(self) -> dict[str, int]:
         """Special token -> id."""
-        return dict(zip(SPECIALS, (self.end_of_text, self.im_start, self.im_end, self.pad), strict=True))
+        return dict(zip(self.names, (self.end_of_text, self.im_start, self.im_end, self.pad), strict=True))
 
     def token_bytes(self) -> npt.NDArray[np.int32]:
-        """UTF-8 bytes of each id, int32[vocab_size]; 0 for the specials. They sum to the bytes of the text encoded."""
-        # Byte-level tokens are spelt with one character a byte (GPT-2's alphabet).
-        names = (self.tokenizer.id_to_token(token) or "" for token in range(self.vocab_size))
-        sizes = np.array([len(name) for name in names], dtype=np.int32)
-        sizes[list(self.special_ids.values())] = 0
+        """UTF-8 bytes of each id, int32[vocab_size]; 0 for special tokens.
+
+        Of a byte-level tokenizer they sum to the bytes of the text encoded. Of another one they are the bytes that the
+        token stands for after another token (the space before a word is the word's), so a sum is a space more than a
+        text that begins with a word, and what the tokenizer normalises or does not know is counted as it comes back.
+        """
+        spec = json.loads(self.tokenizer.to_str())
+        decoder = spec["decoder"] or {}
+        special = {token["id"] for token in spec["added_tokens"] if token["special"]} | set(self.special_ids.values())
+        sizes = np.zeros(self.vocab_size, dtype=np.int32)
+        for name, token in self.tokenizer.get_vocab(with_added_tokens=True).items():
+            if token in special:
+                continue
+            if decoder.get("type") == "ByteLevel":
+                sizes[token] = len(name)  # spelt with one character a byte (GPT-2's alphabet)
+            elif BYTE_TOKEN.fullmatch(name):
+                sizes[token] = 1
+            else:
+                sizes[token] = len(self.decode([*self._letter, token]).encode()) - len(
+                    self.decode(self._letter).encode()
+                )
         return sizes
+
+    @cached_property
+    def _letter(self) -> list[int]:
+        return self.encode("a")
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text: ordinary tokens only, nothing added."""
+        if self.fast is not None:
+            return self.fast.encode_ordinary(text)
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of many texts, in order, on all cores that the backend may use. Equal to `encode` of each."""
+        """Ids of many texts, in order. Equal to `encode` of each."""
+        if self.fast is not None:
+            return [self.fast.encode_ordinary(text) for text in texts]
         encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
+
+    def encode_documents(self, texts: Iterable[str]) -> list[npt.NDArray[np.uint32]]:
+        """Ids of each text as an array, uint32: `encode` without the way through Python's integers."""
+        if self.fast is not None:
+            to_numpy = self.fast.encode_to_numpy
+            return [to_numpy(text, disallowed_special=()) for text in texts]
+        return [np.array(ids, dtype=np.uint32) for ids in self.encode_batch(list(texts))]
 
     def decode(self, ids: Sequence[int], skip_specials: bool = False) -> str:
         """The text of ids. Bytes that are no UTF-8 (an id cut out of a character) come back as U+FFFD."""
@@ -106,32 +180,67 @@ class Encoder:
         return render(messages, self.encode, self.im_start, self.im_end, add_generation_prompt)
 
 
-def tokenizer_config(chat: bool) -> dict[str, Any]:
+def tokenizer_config(chat: bool, names: Specials | None = None) -> dict[str, Any]:
     """What tokenizer_config.json tells `transformers`.
 
     Args:
         chat: for a model that answers: markers in text count, and `<|im_end|>` ends a generation. Otherwise for a base
             model: text is only text, and `<|endoftext|>` ends it.
+        names: of the special tokens, if they are not ours.
     """
-    return {
+    names = names or Specials()
+    config: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "split_special_tokens": not chat,
-        "eos_token": IM_END if chat else END_OF_TEXT,
-        "pad_token": PAD,
-        "additional_special_tokens": [END_OF_TEXT, IM_START] if chat else [IM_START, IM_END],
+        "eos_token": names.im_end if chat else names.end_of_text,
+        "pad_token": names.pad,
+        "additional_special_tokens": ([names.end_of_text, names.im_start] if chat else [names.im_start, names.im_end]),
         "clean_up_tokenization_spaces": False,
         "add_bos_token": False,
         "add_eos_token": False,
     }
+    return config if names == Specials() else {**config, OTHER_NAMES: names._asdict()}
 
 
-def write_hf_files(tokenizer: Tokenizer, folder: Path) -> None:
+def read_names(folder: Path) -> Specials:
+    """What the special tokens of a folder's tokenizer are called."""
+    return Specials(**_read_json(folder / CONFIG_FILE).get(OTHER_NAMES, {}))
+
+
+def write_hf_files(tokenizer: Tokenizer, folder: Path, names: Specials | None = None) -> None:
     """Write a tokenizer with its template and specials as the data folder of a tokenizer artifact."""
     folder.mkdir(parents=True, exist_ok=True)
+    names = names or Specials()
     write_text(folder / TOKENIZER_FILE, tokenizer.to_str(pretty=True))
-    write_text(folder / CONFIG_FILE, _json(tokenizer_config(chat=False)))
+    write_text(folder / CONFIG_FILE, _json(tokenizer_config(chat=False, names=names)))
     write_text(folder / TEMPLATE_FILE, CHAT_TEMPLATE)
-    write_text(folder / SPECIALS_FILE, _json({name: tokenizer.token_to_id(name) for name in SPECIALS}))
+    write_text(folder / SPECIALS_FILE, _json({name: tokenizer.token_to_id(name) for name in names}))
+    write_encoder_choice(folder, why_not_ranks(json.loads(tokenizer.to_str())))
+
+
+def write_encoder_choice(folder: Path, why_not: str | None) -> None:
+    """Say which program encodes: tiktoken, unless there is a reason why not."""
+    choice = {
+        "encoder": "tokenizers" if why_not else "tiktoken",
+        "reason": why_not or "ids by ranks are proven to be those of the merges",
+        "sha256": file_sha256(folder / TOKENIZER_FILE),  # of what this was found out about
+    }
+    write_text(folder / ENCODER_FILE, _json(choice))
+
+
+def why_not_ranks(spec: dict[str, Any]) -> str | None:
+    """Why tiktoken cannot stand in for a tokenizer.json; None: it can."""
+    try:
+        byte_pairs = read_byte_pairs(spec)
+    except NotBytePairs as error:
+        return str(error)
+    if is_named(byte_pairs.pattern):
+        return None
+    try:
+        place = cuts_alike(spec, byte_pairs.pattern, every=CHARACTERS_TRIED)
+    except ValueError as error:  # tiktoken's engine does not know the pattern's syntax
+        return f"its pattern is not understood: {error}"
+    return f"its pattern cuts differently at {place}" if place else None
 
 
 def write_hf_tokenizer(source: Path, target: Path, chat: bool) -> None:
@@ -145,10 +254,10 @@ def write_hf_tokenizer(source: Path, target: Path, chat: bool) -> None:
     Raises:
         BadInput: `source` holds no tokenizer of ours.
     """
-    Encoder.load(source)
+    names = Encoder.load(source).names
     target.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source / TOKENIZER_FILE, target / TOKENIZER_FILE)
-    write_text(target / CONFIG_FILE, _json(tokenizer_config(chat)))
+    write_text(target / CONFIG_FILE, _json(tokenizer_config(chat, names)))
     (target / TEMPLATE_FILE).unlink(missing_ok=True)
     if chat:
         write_text(target / TEMPLATE_FILE, CHAT_TEMPLATE)
@@ -156,3 +265,7 @@ def write_hf_tokenizer(source: Path, target: Path, chat: bool) -> None:
 
 def _json(value: dict[str, Any]) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

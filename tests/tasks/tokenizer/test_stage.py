@@ -7,21 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from infra.errors import BadInput
 from infra.store import Store
-from tasks.encoding import Encoder
-from tasks.tokenizer import (
-    SPLIT_PATTERNS,
-    Group,
-    SplitPattern,
-    TokenizerParams,
-    bytes_per_token,
-    learn_bpe,
-    picked,
-    train_tokenizer,
-)
+from tasks.encoding import Encoder, write_hf_files
+from tasks.split_patterns import SPLIT_PATTERNS
+from tasks.tokenizer import TokenizerParams, learn_bpe, picked, train_tokenizer
+from tasks.tokenizer import stage as tokenizer_stage
+from tasks.tokenizer.stage import Group, bytes_per_token
 from tests.tasks.mixtures import mixture
 from tests.tasks.test_encoding import TEXTS
 
@@ -73,12 +68,52 @@ def test_the_vocabulary_holds_all_bytes_and_the_asked_number_of_ids() -> None:
 
 @pytest.mark.parametrize("digits", [1, 2, 3])
 @pytest.mark.parametrize("pattern", sorted(SPLIT_PATTERNS))
-def test_no_token_holds_more_digits_than_asked(pattern: SplitPattern, digits: int) -> None:
+def test_no_token_holds_more_digits_than_asked(pattern: str, digits: int) -> None:
     text = " ".join(f"year 20{year:02d} code 123456" for year in range(100)) * 3
     encoder = Encoder(learn_bpe([[text]], 400, pattern, digits))
     pieces = [encoder.decode([token]) for token in range(encoder.end_of_text)]
     longest = max(len(run) for piece in pieces for run in re.findall(r"\d+", piece))
     assert longest == digits
+
+
+@pytest.mark.parametrize("alias", ["cl100k", "o200k", "r50k"])
+def test_a_pattern_has_one_name_in_the_key(alias: str) -> None:
+    name = TokenizerParams.model_validate({"split_pattern": alias}).split_pattern
+    assert name in SPLIT_PATTERNS and TokenizerParams(split_pattern=name).split_pattern == name
+
+
+CHINESE = (
+    "\u6570\u636e\u7ed3\u6784\u662f\u8ba1\u7b97\u673a\u5b58\u50a8\u3001\u7ec4\u7ec7\u6570\u636e\u7684\u65b9\u5f0f\u3002"
+)
+THAI = (
+    "\u0e42\u0e04\u0e23\u0e07\u0e2a\u0e23\u0e49\u0e32\u0e07\u0e02\u0e49\u0e2d\u0e21\u0e39\u0e25\u0e04\u0e37\u0e2d\u0e27"
+    "\u0e34\u0e18\u0e35\u0e01\u0e32\u0e23\u0e08\u0e31\u0e14\u0e40\u0e01\u0e47\u0e1a\u0e02\u0e49\u0e2d\u0e21\u0e39\u0e25"
+)
+
+
+@pytest.mark.parametrize("pattern", sorted(SPLIT_PATTERNS))
+@pytest.mark.parametrize("text", [CHINESE, THAI])
+def test_scripts_without_spaces_come_back_whether_the_vocabulary_knows_them_or_not(pattern: str, text: str) -> None:
+    unknown, known = Encoder(learn_bpe([TEXTS], 600, pattern)), Encoder(learn_bpe([[text * 9]], 600, pattern))
+    for encoder in (unknown, known):
+        assert encoder.decode(encoder.encode(text)) == text
+        assert encoder.token_bytes()[encoder.encode(text)].sum() == len(text.encode())
+    assert len(unknown.encode(text)) > 2 * len(text)  # bytes: three a character, some of them merged by chance
+    assert len(known.encode(text)) < len(text)
+
+
+def test_a_vocabulary_of_128k_learns_encodes_and_comes_back(tmp_path: Path) -> None:
+    letters = np.random.default_rng(0).integers(ord("a"), ord("z") + 1, size=(100_000, 7), dtype=np.uint8)
+    words = [word.tobytes().decode() for word in letters]
+    write_hf_files(learn_bpe([[" ".join(words)]], 128_000, "qwen3_5", 1, min_frequency=1), tmp_path)
+    encoder = Encoder.load(tmp_path)
+    assert encoder.vocab_size == 128_000
+    assert list(encoder.special_ids.values()) == list(range(127_996, 128_000))
+    assert encoder.fast is not None
+    text = " ".join(words[::50])
+    assert max(encoder.encode(text)) > 1 << 16
+    assert encoder.decode(encoder.encode(text)) == text
+    assert encoder.encode(text) == Encoder(encoder.tokenizer).encode(text)
 
 
 def test_merges_never_cross_a_word_border() -> None:
@@ -138,3 +173,34 @@ def test_sampled_training_text_is_counted(store: Store) -> None:
 def test_a_mix_without_training_text_is_refused(store: Store) -> None:
     with pytest.raises(BadInput, match="no text to learn"):
         train_tokenizer.run(store, documents=mixture(store, [documents(3, "test")]), params=SMALL)
+
+
+def test_the_manifest_says_which_program_encodes_and_that_texts_come_back(store: Store) -> None:
+    made = train_tokenizer.run(store, documents=mixture(store, [documents(9)]), params=SMALL)
+    metrics = made.manifest.metrics
+    assert (metrics["encoder"], metrics["round_trip"]) == ("tiktoken", 1.0)
+    assert metrics["compared_bytes"] == sum(len(row["text"].encode()) for row in documents(9))
+    assert Encoder.load(made.path / "data").fast is not None
+
+
+def test_should_ids_differ_after_all_the_merges_encode(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    proven = Encoder.encode
+    monkeypatch.setattr(Encoder, "encode", lambda self, text: proven(self, text)[bool(self.fast) :])
+    made = train_tokenizer.run(store, documents=mixture(store, [documents(2)]), params=SMALL)
+    monkeypatch.undo()
+    assert made.manifest.metrics["encoder"] == "tokenizers"
+    assert Encoder.load(made.path / "data").fast is None
+    assert "ids differ" in json.loads(made.file("encoder.json").read_text())["reason"]
+
+
+def test_a_tokenizer_changed_afterwards_is_not_trusted_to_be_proven(store: Store, tmp_path: Path) -> None:
+    write_hf_files(learn_bpe([TEXTS], 400), tmp_path)
+    assert Encoder.load(tmp_path).fast is not None
+    (tmp_path / "tokenizer.json").write_text(learn_bpe([TEXTS], 410).to_str(pretty=True))
+    assert Encoder.load(tmp_path).fast is None
+
+
+def test_comparing_stops_after_enough_text(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenizer_stage, "COMPARED_BYTES", 1)
+    made = train_tokenizer.run(store, documents=mixture(store, [documents(9)]), params=SMALL)
+    assert made.manifest.metrics["compared_bytes"] == len(documents(1)[0]["text"].encode())
