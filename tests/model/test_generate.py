@@ -5,6 +5,7 @@ import torch
 
 from model.config import ModelConfig
 from model.generate import KVCache, SamplingConfig, filtered_probabilities, generate
+from model.rope_scaling import Llama3Scaling, YarnScaling
 from model.transformer import Transformer
 
 CONFIG = ModelConfig(
@@ -24,20 +25,35 @@ PROMPTS = [
 
 
 @torch.no_grad()
-def uncached(prompt: list[int], steps: int) -> tuple[list[int], list[float]]:
+def uncached(prompt: list[int], steps: int, model: Transformer = MODEL) -> tuple[list[int], list[float]]:
     """Greedy decoding that computes everything anew for each token."""
     tokens, log_probs = list(prompt), []
     for _ in range(steps):
-        logits = MODEL.logits(MODEL(torch.tensor([tokens])))[0, -1]
+        logits = model.logits(model(torch.tensor([tokens])))[0, -1]
         tokens.append(int(logits.argmax()))
         log_probs.append(float(logits.log_softmax(0)[tokens[-1]]))
     return tokens[len(prompt) :], log_probs
 
 
-def test_cached_ragged_batch_is_each_prompt_uncached():
-    completions = generate(MODEL, PROMPTS, SamplingConfig(max_new_tokens=20))
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"rope_scaling": YarnScaling(factor=4, original_max_seq_len=12)},
+        {"rope_scaling": Llama3Scaling(original_max_seq_len=12), "tie_embeddings": True},
+        {"attention_bias": True, "rope_theta": 1e6},
+        {"qk_norm": True, "rope_scaling": YarnScaling(factor=2, original_max_seq_len=24)},
+    ],
+)
+def test_cached_ragged_batch_is_each_prompt_uncached(changes):
+    model = Transformer(CONFIG.model_copy(update=changes), seed=0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith(".bias"):
+                parameter.uniform_(-1, 1, generator=torch.Generator().manual_seed(1))
+    completions = generate(model, PROMPTS, SamplingConfig(max_new_tokens=20))
     for prompt, completion in zip(PROMPTS, completions, strict=True):
-        tokens, log_probs = uncached(prompt, 20)
+        tokens, log_probs = uncached(prompt, 20, model)
         assert completion.tokens == tokens
         assert completion.log_probs == pytest.approx(log_probs, abs=1e-4)
         assert completion.finish_reason == "length"

@@ -6,10 +6,18 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig, LlamaForCausalLM, Qwen3ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2ForCausalLM,
+    Qwen3ForCausalLM,
+)
 
 from model.config import ModelConfig
 from model.hf import load_hf, save_hf
+from model.rope_scaling import Llama3Scaling, YarnScaling
 from model.transformer import Transformer
 
 
@@ -28,33 +36,54 @@ def config_of(**changes) -> ModelConfig:
 
 
 TOKENS = torch.randint(97, (2, 30), generator=torch.Generator().manual_seed(0))
-VARIANTS = [{}, {"tie_embeddings": True, "rope_theta": 500_000.0}, {"qk_norm": True, "head_dim": 16}]
+VARIANTS = [
+    {},
+    {"tie_embeddings": True, "rope_theta": 500_000.0},
+    {"qk_norm": True, "head_dim": 16},
+    {"attention_bias": True, "rope_scaling": YarnScaling(factor=4, original_max_seq_len=16)},
+    {"rope_scaling": Llama3Scaling(original_max_seq_len=16), "rope_theta": 500_000.0},
+]
+
+
+def model_of(**changes) -> Transformer:
+    """A network whose norms and biases are not what they start as."""
+    model = Transformer(config_of(**changes), seed=1)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim < 2:
+                parameter.uniform_(0.5, 1.5, generator=generator)
+    return model
 
 
 @pytest.mark.parametrize("changes", VARIANTS)
 def test_exported_model_gives_our_logits_in_transformers(tmp_path, changes):
-    model = Transformer(config_of(**changes), seed=1)
+    model = model_of(**changes)
     save_hf(model, tmp_path / "model")
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
-    assert type(theirs) is (Qwen3ForCausalLM if changes.get("qk_norm") else LlamaForCausalLM)
+    kinds = {"qk_norm": Qwen3ForCausalLM, "attention_bias": Qwen2ForCausalLM}
+    assert type(theirs) is next((kind for name, kind in kinds.items() if name in changes), LlamaForCausalLM)
     with torch.no_grad():
-        difference = (model.logits(model(TOKENS)) - theirs(TOKENS).logits).abs().max()
-    assert difference <= 1e-4
+        expected = theirs(TOKENS).logits
+        difference = (model.logits(model(TOKENS)) - expected).abs().max()
+    assert difference <= 1e-5 * expected.abs().max()
 
 
 @pytest.mark.parametrize("changes", VARIANTS)
 def test_loading_what_transformers_saved_gives_its_logits(tmp_path, changes):
-    save_hf(Transformer(config_of(**changes), seed=1), tmp_path / "ours")
+    save_hf(model_of(**changes), tmp_path / "ours")
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "ours")
     theirs.save_pretrained(tmp_path / "theirs")
     model = load_hf(tmp_path / "theirs")
     with torch.no_grad():
-        difference = (model.logits(model(TOKENS)) - theirs(TOKENS).logits).abs().max()
-    assert difference <= 1e-4
+        expected = theirs(TOKENS).logits
+        difference = (model.logits(model(TOKENS)) - expected).abs().max()
+    assert difference <= 1e-5 * expected.abs().max()
 
 
-def test_weights_in_several_files_are_read(tmp_path):
-    model = Transformer(config_of(), seed=1)
+@pytest.mark.parametrize("changes", [{}, {"tie_embeddings": True, "attention_bias": True}])
+def test_weights_in_several_files_are_read(tmp_path, changes):
+    model = model_of(**changes)
     save_hf(model, tmp_path / "ours")
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "ours")
     theirs.save_pretrained(tmp_path / "sharded", max_shard_size="20KB")

@@ -8,6 +8,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCau
 
 from model.config import ModelConfig
 from model.losses import IGNORE_INDEX, next_token_labels
+from model.rope_scaling import YarnScaling
 from model.transformer import Transformer
 
 SHAPES = {
@@ -242,3 +243,50 @@ def test_generating_first_leaves_training_possible():
     total, _ = model.loss(tokens, next_token_labels(tokens))
     total.backward()
     assert model.lm_head.weight.grad is not None
+
+
+def test_checkpointing_keeps_block_inputs_only_and_changes_no_gradient():
+    tokens = tokens_of(config_of(), rows=2, length=64)
+    ids = torch.arange(64).expand(2, -1) // 30
+    found = []
+    for checkpointed in (False, True):
+        model = model_of(config_of(n_layers=6))
+        model.checkpoint_activations = checkpointed
+        kept = 0
+
+        def keep(tensor):
+            nonlocal kept
+            kept += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            total, _ = model(tokens, document_ids=ids, labels=next_token_labels(tokens))
+        total.backward()
+        found.append((kept, total.item(), {name: p.grad for name, p in model.named_parameters()}))
+    (all_kept, plain, grads), (few_kept, checkpointed, again) = found
+    assert few_kept < all_kept / 5
+    assert plain == checkpointed
+    assert all(torch.equal(grads[name], again[name]) for name in grads)
+
+
+def test_a_stretched_network_is_one_of_that_configuration():
+    model = model_of(config_of())
+    tokens = tokens_of(model.config, length=64)
+    model(tokens)  # the old table exists by now
+    scaling = YarnScaling(factor=2, original_max_seq_len=64)
+    model.stretch(128, rope_theta=500_000.0, scaling=scaling)
+    expected = model_of(config_of(max_seq_len=128, rope_theta=500_000.0, rope_scaling=scaling))
+    longer = tokens_of(model.config, length=128)
+    assert model.config == expected.config
+    assert torch.equal(model(longer), expected(longer))
+    model.stretch(192)
+    assert (model.config.max_seq_len, model.config.rope_scaling) == (192, scaling)
+    with pytest.raises(ValueError, match="max_seq_len"):
+        model.stretch(0)
+
+
+def test_biases_start_at_zero_and_are_counted():
+    model = Transformer(config_of(attention_bias=True))
+    biases = [name for name, p in model.named_parameters() if name.endswith(".bias") and not p.any()]
+    assert len(biases) == 3 * 3
+    assert model.config.n_params == sum(p.numel() for p in model.parameters())
