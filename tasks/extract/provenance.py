@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 # Year alone up to fractions of a second (WARC 1.1, 5.4). Some writers leave out more than the standard allows.
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?Z?)?)?)?$")
 _LEAST = (1, 1, 1, 0, 0, 0)
+_SIMPLE_HOST = re.compile(r"https?://([a-z0-9\-.]+)(?:[/?#]|$)")  # most URLs: nothing to lower, split off or refuse
 
 
 def doc_id(url: str, date: str, body_sha1: bytes) -> str:
     """The id of a document; see the top of this module for the exact bytes."""
-    digest = "sha1:" + base64.b32encode(body_sha1).decode("ascii")
-    return hashlib.sha256(f"{url}\n{date}\n{digest}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return hashlib.sha256(f"{url}\n{date}\nsha1:{_base32(body_sha1)}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def digest_fits(declared: str, sha1: bytes) -> bool | None:
@@ -38,11 +38,21 @@ def digest_fits(declared: str, sha1: bytes) -> bool | None:
         return value.lower() == sha1.hex()
     if value.endswith("="):
         return value == base64.b64encode(sha1).decode("ascii")
-    return value.upper() == base64.b32encode(sha1).decode("ascii")
+    return value.upper() == _base32(sha1)
+
+
+@lru_cache(maxsize=4)  # asked for once for the id and once for the check
+def _base32(digest: bytes) -> str:
+    return base64.b32encode(digest).decode("ascii")
 
 
 def parse_date(text: str) -> datetime | None:
     """A WARC-Date (W3C date-time, WARC 1.1, 5.4) in UTC; what is left out is its beginning. None: unreadable."""
+    if len(text) == 20 and text[4] == text[7] == "-" and text[10] == "T" and text[19] == "Z":
+        try:
+            return datetime.fromisoformat(text)
+        except ValueError:
+            return None
     found = _DATE.match(text)
     if found is None:
         return None
@@ -59,6 +69,8 @@ def parse_date(text: str) -> datetime | None:
 @lru_cache(maxsize=4096)
 def host_of(url: str) -> str:
     """Host name of a URL in lower case, without port and final dot; empty when there is none."""
+    if simple := _SIMPLE_HOST.match(url):
+        return simple[1].rstrip(".")
     try:
         return (urlsplit(url).hostname or "").rstrip(".")
     except ValueError:  # "http://[oops"
