@@ -25,7 +25,7 @@ from tasks.filters.wordlists import WordLists
 from tasks.language_model import LanguageModel, model_file
 from tasks.url_lists.lists import UrlLists, UrlListsArtifact, builtin_lists
 from tasks.word_lists import WordListsArtifact, open_word_lists
-from tasks.words import WordBatch, WordDefinition, batches, split_text
+from tasks.words import WordDefinition, batches, split_text
 
 # The columns of every family. Fractions and ratios are null where there is nothing to divide by, language and URL
 # signals where there is no text or URL. float32 keeps seven digits, more than any threshold has; rules compare in it.
@@ -54,8 +54,9 @@ class MeasureParams(Params):
     clean: Literal["none", "c4", "refinedweb"] = Field(
         "none",
         description="none: the text stays as extracted. c4: the text becomes the lines that C4's line rules keep"
-        " (Raffel et al. 2020, section 2.2). refinedweb: those that RefinedWeb's keep (arXiv:2306.01116, G.2). Every"
-        " signal but the c4_ and refinedweb_ ones is of that text.",
+        " (Raffel et al. 2020, section 2.2). refinedweb: those that RefinedWeb's keep (arXiv:2306.01116, G.2). Language"
+        " and Gopher's signals are of the text as extracted, as in FineWeb, RefinedWeb and DCLM, which clean after"
+        " these filters; the other signals are of the cleaned text.",
     )
     c4_terminal_punctuation: bool = Field(
         False,
@@ -193,29 +194,23 @@ def _measure_slice(
         documents = [split_text(text, params.words) for text in cleaned]
         lines = Lines.of(documents)
     kept = [document.text for document in documents]
-    languages, scores = language.identify_languages(kept, resources.language_model)
+    languages, scores = language.identify_languages(texts, resources.language_model)
+    word_batches = list(batches(raw))
+    kept_batches = word_batches if documents is raw else list(batches(documents))
     return {
         "text": kept,
         **_columns([c4.page_signals(judged) for judged in c4_lines]),
         **refinedweb.signals(refinedweb_lines),
         **outliers.size_signals(documents),
         **outliers.character_signals(lines),
-        **_joined([_counted(batch) for batch in batches(documents)]),
+        **_joined([{**gopher.quality_signals(b), **gopher.repetition_signals(b)} for b in word_batches]),
+        **_joined([{**fineweb.line_signals(b), **outliers.word_signals(b)} for b in kept_batches]),
         "language": languages,
         "language_score": scores,
         **_columns([pii.signals(text) for text in kept]),
         **wordlists.signals(kept, resources.word_lists),
         **_columns([url.url_signals(address, resources.url_lists) for address in urls]),
         **_columns([licence.signals(address) for address in licences]),
-    }
-
-
-def _counted(batch: WordBatch) -> dict[str, Any]:
-    return {
-        **gopher.quality_signals(batch),
-        **gopher.repetition_signals(batch),
-        **fineweb.line_signals(batch),
-        **outliers.word_signals(batch),
     }
 
 
