@@ -56,4 +56,4 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 bench-%: $(STAMP)
-	$(BIN)/python -m tests.benchmarks.bench_$*
+	$(BIN)/python -m tests.benchmarks.bench_$(subst -,_,$*) $(ARGS)
