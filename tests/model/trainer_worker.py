@@ -1,6 +1,7 @@
 """One rank that runs several training jobs after each other; started by `test_train.py` as a process of its own.
 
 Usage: RANK=… python trainer_worker.py PLAN.json; the plan is a list of {"job": path, "fail_at": step or null}.
+Which samples a rank was given at which step is written to ids-RANK.jsonl in the job's folder.
 Starting torch and DeepSpeed costs seconds, so tests that need no fresh process share one.
 """
 
@@ -18,6 +19,19 @@ class Interruption(Exception):
     """Stands for whatever ends a run between two steps."""
 
 
+def note_ids(trainer) -> None:
+    """Write down every sample that is learnt from: (step, stream, rows)."""
+    path = trainer.job.work.folder / f"ids-{trainer.rank}.jsonl"
+    for stream, objective in enumerate(trainer.streams):
+
+        def noted(samples, step=0, stream=stream, micro_batch=objective.micro_batch):
+            with path.open("a") as file:
+                file.write(json.dumps([step, stream, [one for one in samples if one is not None]]) + "\n")
+            return micro_batch(samples, step)
+
+        objective.micro_batch = noted
+
+
 def main(plan: Path) -> None:
     start_process_group(threads=1)
     from model.engine import Trainer
@@ -27,6 +41,7 @@ def main(plan: Path) -> None:
         job = Job.model_validate_json(Path(entry["job"]).read_text())
         job.work.folder.mkdir(parents=True, exist_ok=True)
         trainer = Trainer(job, say=lambda text: print(text, flush=True))
+        note_ids(trainer)
         if entry.get("fail_at"):
             step = trainer._step
 
