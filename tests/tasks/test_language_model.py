@@ -1,8 +1,8 @@
-import fasttext
 import pytest
 
 from infra.errors import BadInput
 from infra.stage import Source
+from tasks.classifier.trainer import TrainingRun, train
 from tasks.filters.language import identify_languages, model_path
 from tasks.language_model import language_labels, language_model, model_file
 
@@ -18,8 +18,21 @@ def own_model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lid")
     rows = [f"__label__{label} {line}\n" for label, lines in LINES.items() for line in lines] * 20
     (folder / "train.txt").write_text("".join(rows), encoding="utf-8")
-    model = fasttext.train_supervised(str(folder / "train.txt"), dim=8, epoch=20, lr=0.2, thread=1, verbose=0)
-    model.save_model(str(folder / "own.bin"))
+    run = TrainingRun(
+        text=str(folder / "train.txt"),
+        model=str(folder / "own.bin"),
+        lr=0.2,
+        dim=8,
+        epoch=20,
+        minCount=1,
+        wordNgrams=1,
+        minn=0,
+        maxn=0,
+        bucket=0,
+        seed=0,
+        quantise=False,
+    )
+    train(run, folder)
     return folder / "own.bin"
 
 
@@ -67,11 +80,10 @@ def test_the_built_in_model_has_176_languages():
     assert {"en", "de", "zh", "arz"} <= set(labels)
 
 
-def test_word_vectors_are_no_classifier(store, tmp_path):
-    (tmp_path / "text.txt").write_text("a few words only\n" * 20)
-    fasttext.train_unsupervised(
-        str(tmp_path / "text.txt"), dim=2, epoch=1, minCount=1, bucket=10, thread=1, verbose=0
-    ).save_model(str(tmp_path / "vectors.bin"))
+def test_word_vectors_are_no_classifier(store, tmp_path, own_model):
+    data = bytearray(own_model.read_bytes())
+    data[36:40] = (1).to_bytes(4, "little")  # the eighth argument, behind the header: model_name::cbow
+    (tmp_path / "vectors.bin").write_bytes(data)
     with pytest.raises(BadInput, match="word vectors"):
         taken(store, tmp_path / "vectors.bin")
 
