@@ -5,9 +5,9 @@
 descriptions as the form of a deployment: write units and sources there.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Params(BaseModel):
@@ -24,6 +24,25 @@ class SparkRuntime(BaseModel):
     master: str | None = Field(None, description="Spark master URL; empty means local[cores] on this machine.")
     driver_memory: str = Field("2g", description="Heap of the driver JVM; in local mode, of all of Spark.")
     local_dirs: str | None = Field(None, description="Folder for shuffle files; empty means the temporary folder.")
+
+
+class Parallel(BaseModel):
+    """How ranks share one model, beside the batch."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sequence: int = Field(
+        1, ge=1, description="Ranks that share a row, each with a part of its positions (Ulysses); divides world_size."
+    )
+    tensor: int = Field(1, ge=1, description="Ranks that share a matrix; only 1 is built.")
+    pipeline: int = Field(1, ge=1, description="Ranks that share the layers; only 1 is built.")
+
+    @model_validator(mode="after")
+    def _built(self) -> Self:
+        for name in ("tensor", "pipeline"):
+            if getattr(self, name) != 1:
+                raise ValueError(f"{name} parallelism is not built: use ZeRO 3 or parallel.sequence to fit a model")
+        return self
 
 
 class Runtime(BaseModel):
@@ -44,5 +63,11 @@ class Runtime(BaseModel):
         description="Keep only each block's input while training and compute the rest again: less memory, slower.",
     )
     compile: bool = Field(False, description="torch.compile the blocks; pays on a GPU and in long runs (ZeRO 0 to 2).")
+    parallel: Parallel = Field(default_factory=Parallel, description="How ranks share one model.")
+    peak_flops: float | None = Field(
+        None, gt=0, description="FLOP/s of one rank's device at its best, for MFU; empty: measured by a matrix product."
+    )
+    keep_checkpoints: int = Field(2, ge=1, description="Checkpoints of a run in progress that are kept.")
+    csv: bool = Field(False, description="Write a CSV file a metric, beside metrics.jsonl and TensorBoard's events.")
     launcher: Literal["torchrun", "deepspeed"] = Field("torchrun", description="What starts the ranks.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Verbosity of the log.")

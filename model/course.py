@@ -149,6 +149,16 @@ def ramped(batch_size: int, ramp: Sequence[tuple[int, int]], tokens: int) -> tup
     return size, ramp[number][0] if number < len(ramp) else None
 
 
+def tokens_in(steps: int, seq_len: int, batch_size: int, ramp: Sequence[tuple[int, int]] = (), start: int = 0) -> int:
+    """Tokens that `steps` steps learn from, when `start` have been learnt from before."""
+    at = start
+    while steps:
+        size, until = ramped(batch_size, ramp, at)
+        count = steps if until is None else min(steps, math.ceil((until - at) / (size * seq_len)))
+        at, steps = at + count * size * seq_len, steps - count
+    return at - start
+
+
 def steps_for(tokens: int, seq_len: int, batch_size: int, ramp: Sequence[tuple[int, int]] = (), start: int = 0) -> int:
     """Fewest steps that learn from at least `tokens` tokens, when `start` have been learnt from before."""
     goal, at, steps = start + tokens, start, 0

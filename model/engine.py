@@ -64,7 +64,8 @@ class Trainer:
         vocab_size = self.network.config.vocab_size
         self.token_bytes = load_token_bytes(job.data.token_bytes, vocab_size)
         streams, self.stream_of_phase = streams_of(job)
-        if streams[0].seq_len > self.network.config.max_seq_len:
+        stretched = self.phases[0].rope_theta is not None or self.phases[0].rope_scaling is not None
+        if streams[0].seq_len > self.network.config.max_seq_len and not stretched:
             raise ValueError(
                 f"seq_len {streams[0].seq_len} exceeds the model's {self.network.config.max_seq_len} positions"
             )

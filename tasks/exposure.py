@@ -40,6 +40,8 @@ class Order:
     def of(cls, model: Artifact) -> "Order":
         """The order of a pretrain artifact."""
         params, metrics = model.manifest.params, model.manifest.metrics
+        if params.get("phases") or params.get("batch_ramp"):
+            raise BadInput(f"{model.ref} was trained in phases or with growing batches: its rows cannot be traced yet")
         return cls(metrics["steps"], params["batch_size"], params["seq_len"], params["seed"])
 
 
@@ -139,6 +141,8 @@ def _token_spans(tokens: Artifact, part: int, row: int) -> list[TracedDocument]:
 
 def _seen(model: Artifact, tokens: Artifact, spans: list[TracedDocument]) -> Exposure:
     """When a model saw the training spans of a document."""
+    if model.manifest.params.get("phases") or model.manifest.params.get("batch_ramp"):
+        return Exposure("pretrain", model.ref, "trained on these files in phases: by step this is not known", {})
     order = Order.of(model)
     rows = _rows_of(tokens, [span for span in spans if span.split == "train"], order.seq_len)
     steps = steps_showing(rows, _row_total(tokens, order.seq_len), order)

@@ -2,9 +2,13 @@
 
 Rows of `seq_len` tokens are cut from the training split's stream and shown in an order that depends on the seed alone
 (`model/batching.py`), so `sluice trace` and `sluice explain` can say which step saw which page.
+
+A run may have phases: the usual three are the main one, a longer context with another base of the rotation, and
+annealing to a learning rate of zero on the best data (Grattafiori et al. 2024, section 3.4; OLMo 2, section 4).
 """
 
 import math
+from collections.abc import Sequence
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -12,14 +16,42 @@ from pydantic import Field, model_validator
 from infra.errors import BadConfig, BadInput
 from infra.params import Params, Runtime
 from infra.stage import Draft, stage
+from model.averaging import Average
 from model.config import LSTMConfig, ModelConfig, OptimConfig
-from model.job import Data, Job
+from model.course import course_of, steps_for, tokens_in
+from model.job import Data, Job, Phase, RampStep, Rate
+from model.outliers import SkipConfig
+from model.rope_scaling import RopeScaling
 from tasks.shape import Shape
 from tasks.tokenizer import Vocabulary
-from tasks.tokens.files import Tokens, prefixes, read_index, token_files
+from tasks.tokens.files import TokenFile, Tokens, prefixes, read_index, token_files
 from tasks.training import Model, run_job, special_tokens, work_of, write_token_bytes
 
 Dtype = Literal["auto", "bfloat16", "float32"]
+
+
+class PhaseParams(Params):
+    """One phase. What is not said is as in the phase before it; domains and batch size as in the whole run."""
+
+    name: str = Field(min_length=1, description="For the rows of metrics.")
+    steps: int | None = Field(None, ge=1, description="Optimizer steps.")
+    tokens: int | None = Field(None, ge=1, description="Tokens to learn from, instead of steps.")
+    seq_len: int | None = Field(None, ge=8, description="Tokens in a row.")
+    batch_size: int | None = Field(None, ge=1, description="Rows in a global batch; empty: the run's, ramp included.")
+    rope_theta: float | None = Field(None, gt=1, description="New base of the rotary wavelengths.")
+    rope_scaling: RopeScaling | None = Field(None, description="New stretch of the wavelengths: type yarn or llama3.")
+    rate: Rate | None = Field(
+        None,
+        description="Learning rate, as shares of the peak; empty: the optimizer's schedule, which runs over "
+        "the leading phases without one, or what the phase before ended with.",
+    )
+    domains: list[str] | None = Field(None, min_length=1, description="Learn from these domains only; empty: all.")
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.steps is None) == (self.tokens is None):
+            raise ValueError(f"phase {self.name}: give steps or tokens")
+        return self
 
 
 class PretrainParams(Params):
@@ -36,6 +68,21 @@ class PretrainParams(Params):
     steps: int | None = Field(None, ge=1, description="Optimizer steps; empty: what `tokens` or `epochs` says.")
     tokens: int | None = Field(None, ge=1, description="Tokens to learn from, repeats included; empty: see `epochs`.")
     epochs: float = Field(1.0, gt=0, description="Passes over the training split, without steps and tokens.")
+    phases: list[PhaseParams] = Field(
+        default_factory=list, description="Stretches of the run, which then say how long it is; empty: it is one."
+    )
+    batch_ramp: list[RampStep] = Field(default_factory=list, description="Later batch sizes, by tokens of the run.")
+    ramp_rate: Literal["none", "sqrt"] = Field(
+        "none",
+        description="sqrt: while the ramp lasts, rates by the square root of the batch's share of its last size.",
+    )
+    skip: SkipConfig | None = Field(
+        None, description="Leave out steps whose loss or gradient norm is an outlier; empty: take every step."
+    )
+    export: Literal["last", "best", "average"] = Field(
+        "last", description="Weights of the model: the last step's, the lowest validation loss's, or a mean of steps."
+    )
+    average: Average | None = Field(None, description="Which steps are averaged, with export: average.")
     optim: OptimConfig = Field(default_factory=OptimConfig, description="Optimizer and schedule.")
     document_mask: bool = Field(True, description="Attention stays inside a document.")
     dtype: Dtype = Field("auto", description="Of matrix products; auto: bfloat16 where the hardware has it.")
@@ -47,6 +94,10 @@ class PretrainParams(Params):
     def _one_length(self) -> Self:
         if self.steps is not None and self.tokens is not None:
             raise ValueError("give steps or tokens, not both")
+        if self.phases and (self.steps is not None or self.tokens is not None):
+            raise ValueError("the phases say how long the run is: leave steps and tokens out")
+        if (self.export == "average") != (self.average is not None):
+            raise ValueError("`average` and export: average go together")
         if self.max_seq_len is not None and self.max_seq_len < self.seq_len:
             raise ValueError(f"max_seq_len {self.max_seq_len} is below seq_len {self.seq_len}")
         if self.objective == "masked" and self.shape.architecture == "lstm":
@@ -59,7 +110,46 @@ def steps_of(params: PretrainParams, n_rows: int) -> int:
     if params.steps is not None:
         return params.steps
     wanted = params.tokens if params.tokens is not None else params.epochs * n_rows * params.seq_len
-    return max(1, math.ceil(wanted / (params.batch_size * params.seq_len)))
+    return max(1, steps_for(math.ceil(wanted), params.seq_len, params.batch_size, ramp_of(params)))
+
+
+def ramp_of(params: PretrainParams) -> list[tuple[int, int]]:
+    """The batch ramp as `model.course` takes it."""
+    return [(step.tokens, step.batch_size) for step in params.batch_ramp]
+
+
+def phases_of(params: PretrainParams, tokens: Tokens, files: Sequence[TokenFile]) -> list[Phase]:
+    """The run's phases with all that they take over from one another.
+
+    Raises:
+        BadInput: a domain that the tokens do not have, or rows longer than a phase's data.
+    """
+    found: list[Phase] = []
+    seq_len, learnt = params.seq_len, 0
+    for phase in params.phases:
+        seq_len = phase.seq_len or seq_len
+        chosen = [file for file in files if phase.domains is None or file.domain in phase.domains]
+        missing = sorted(set(phase.domains or ()) - {file.domain for file in chosen})
+        if missing:
+            raise BadInput(f"phase {phase.name}: {tokens.ref} holds no training text of {', '.join(missing)}")
+        if sum(file.tokens for file in chosen) <= seq_len:
+            raise BadInput(f"phase {phase.name}: its training tokens do not fill one row of {seq_len}")
+        size = phase.batch_size or params.batch_size
+        ramp = ramp_of(params) if phase.batch_size is None else []
+        steps = phase.steps or steps_for(phase.tokens or 1, seq_len, size, ramp, learnt if ramp else 0)
+        found.append(
+            Phase(
+                name=phase.name,
+                steps=steps,
+                data=Data(train=prefixes(tokens, chosen), seq_len=seq_len, document_mask=params.document_mask),
+                batch_size=phase.batch_size,
+                rope_theta=phase.rope_theta,
+                rope_scaling=phase.rope_scaling,
+                rate=phase.rate,
+            )
+        )
+        learnt += tokens_in(steps, seq_len, size, ramp, learnt)
+    return found
 
 
 def shape_of(params: PretrainParams, vocab_size: int) -> ModelConfig | LSTMConfig:
@@ -69,7 +159,9 @@ def shape_of(params: PretrainParams, vocab_size: int) -> ModelConfig | LSTMConfi
         BadConfig: sizes that do not fit each other.
     """
     try:
-        return params.shape.network(vocab_size, params.max_seq_len or params.seq_len, params.objective == "causal")
+        first = params.phases[0].seq_len if params.phases else None
+        longest = max(params.max_seq_len or 0, params.seq_len, first or 0)
+        return params.shape.network(vocab_size, longest, params.objective == "causal")
     except ValueError as error:
         reason = " ".join(line.strip() for line in str(error).splitlines()[1:3])  # pydantic's first line names a class
         raise BadConfig(f"pretrain.shape: {reason}") from error
@@ -96,7 +188,8 @@ def pretrain(
     n_rows = max(0, n_tokens - 1) // params.seq_len
     if n_rows == 0:
         raise BadInput(f"{tokens.ref}: {n_tokens} training tokens do not fill one row of {params.seq_len}")
-    steps = steps_of(params, n_rows)
+    phases = phases_of(params, tokens, files)
+    steps = sum(phase.steps for phase in phases) or steps_of(params, n_rows)
     job = Job(
         objective="lm" if params.objective == "causal" else "mlm",
         shape=shape_of(params, encoder.vocab_size) if model is None else None,
@@ -113,13 +206,21 @@ def pretrain(
         work=work_of(out, runtime, steps),
         optim=params.optim,
         batch_size=params.batch_size,
+        batch_ramp=params.batch_ramp,
+        ramp_rate=params.ramp_rate,
         steps=steps,
+        phases=phases,
+        skip=params.skip,
+        export=params.export,
+        average=params.average,
         validate_every=params.validate_every or max(1, steps // 10),
         seed=params.seed,
         dtype=params.dtype,
     )
     run_job(job, runtime, out, tokenizer.file("tokenizer.json").parent, chat=False)
-    shown = min(n_rows, steps * params.batch_size)  # rows repeat only when all have been shown
+    # Rows repeat only when all have been shown. A phase that cuts other rows, or of some domains, is not counted here.
+    course = course_of(job)
+    shown = min(n_rows, sum(one.steps * one.batch_size for one in course.segments if one.stream == 0))
     out.count(
         "tokens",
         n_tokens,

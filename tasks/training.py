@@ -38,7 +38,9 @@ TENSORBOARD = "tensorboard"
 CHECKPOINTS = "checkpoints"
 NATIVE = "deepspeed"
 STATE = "state.json"
+CSV = "csv"
 DONE = "done.json"
+EXPORTED = "exported.json"
 ERROR = "error.txt"
 
 
@@ -76,8 +78,10 @@ def write_token_bytes(encoder: Encoder, path: Path) -> Path:
 
 
 def world_size_of(runtime: Runtime, batch_size: int) -> int:
-    """Ranks to start: as told, else one a core; never more than there are samples in a batch."""
-    return min(runtime.world_size or runtime.cores or usable_cores(), batch_size)
+    """Ranks to start: as told, else one a core; never more groups of them than there are samples in a batch."""
+    together = runtime.parallel.sequence
+    groups = max(1, (runtime.world_size or runtime.cores or usable_cores()) // together)
+    return min(groups, batch_size) * together
 
 
 def work_of(out: Draft, runtime: Runtime, steps: int) -> Work:
@@ -91,6 +95,10 @@ def work_of(out: Draft, runtime: Runtime, steps: int) -> Work:
         threads_per_rank=runtime.threads_per_rank,
         activation_checkpointing=runtime.activation_checkpointing,
         compile=runtime.compile,
+        sequence_parallel=runtime.parallel.sequence,
+        peak_flops=runtime.peak_flops,
+        keep_checkpoints=runtime.keep_checkpoints,
+        csv=runtime.csv,
         checkpoint_every=every,
     )
 
@@ -119,13 +127,14 @@ def run_job(job: Job, runtime: Runtime, out: Draft, tokenizer: Path, chat: bool)
         link_or_copy(path, out.path(f"model/{path.name}"))
     write_hf_tokenizer(tokenizer, out.path("model/config.json").parent, chat=chat)
     newest = folder / CHECKPOINTS / (folder / CHECKPOINTS / "latest").read_text(encoding="utf-8").strip()
-    for source, name in [(newest / NATIVE, f"checkpoint/{NATIVE}"), (folder / TENSORBOARD, TENSORBOARD)]:
+    copied = [(newest / NATIVE, f"checkpoint/{NATIVE}"), (folder / TENSORBOARD, TENSORBOARD), (folder / CSV, CSV)]
+    for source, name in copied:
         for path in sorted(p for p in source.rglob("*") if p.is_file()):
             link_or_copy(path, out.path(f"{name}/{path.relative_to(source).as_posix()}"))
     link_or_copy(newest / STATE, out.path(f"checkpoint/{STATE}"))
     link_or_copy(folder / METRICS, out.path(METRICS))
     # Timings are in all three; weights are not in this list: equal runs give equal ones.
-    out.volatile(METRICS, f"{TENSORBOARD}/*", "checkpoint/*")
+    out.volatile(METRICS, f"{TENSORBOARD}/*", f"{CSV}/*", "checkpoint/*")
     _tell_metrics(job, out, rows)
     return rows[-1]
 
@@ -142,10 +151,19 @@ def _tell_metrics(job: Job, out: Draft, rows: Sequence[dict[str, Any]]) -> None:
         "first_loss": rows[0]["loss"],
         "loss": last["loss"],
         **{name: value for name, value in last.items() if name.startswith("val_")},
+        **({} if job.export == "last" else _exported(job)),
+        **({"phases": {phase.name: phase.steps for phase in job.phases}} if job.phases else {}),
+        **({"skipped_steps": last["skipped_steps"]} if job.skip else {}),
         "training_seconds": last["seconds"],
         "world_size": state["world_size"],
         "dtype": state["dtype"],
     }
+
+
+def _exported(job: Job) -> dict[str, Any]:
+    """Which weights the model has, when not the last step's, and their held-out metrics for the last row's."""
+    found = _read_json(job.work.folder / EXPORTED)
+    return {"exported": found.pop("weights"), "exported_steps": found.pop("steps"), **found}
 
 
 def _train(job: Job, runtime: Runtime, out: Draft) -> None:

@@ -1,0 +1,119 @@
+"""Pretraining in phases, from parameters to an artifact; how its parallel layout is asked for and refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from infra.errors import BadInput
+from infra.params import Runtime
+from infra.store import Artifact, Store
+from tasks.exposure import trace
+from tasks.pretrain import PhaseParams, PretrainParams, Shape, phases_of, pretrain, steps_of
+from tasks.tokens.files import Tokens, token_files
+from tasks.training import work_of, world_size_of
+from tests.tasks.test_training import corpus
+
+SMALL = Shape(hidden_size=32, n_layers=2, n_heads=4, n_kv_heads=2, intermediate_size=64)
+PHASED = PretrainParams.model_validate(
+    {
+        "shape": SMALL,
+        "seq_len": 32,
+        "batch_size": 4,
+        "dtype": "float32",
+        "optim": {"schedule": "constant", "warmup_steps": 2},
+        "batch_ramp": [{"tokens": 300, "batch_size": 6}],
+        "phases": [
+            {"name": "main", "tokens": 700},
+            {"name": "long", "steps": 2, "seq_len": 64, "rope_theta": 50_000.0, "batch_size": 2},
+            {"name": "anneal", "tokens": 256, "batch_size": 2, "rate": {"end": 0.0}, "domains": ["general"]},
+        ],
+        "skip": {},
+        "export": "average",
+        "average": {"checkpoints": 2, "every": 1},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Artifact, Artifact]:
+    """(store, tokenizer, tokens)"""
+    store = Store(tmp_path_factory.mktemp("pretrain") / "store")
+    return store, *corpus(store)
+
+
+def test_phases_take_over_what_they_do_not_say(made: tuple[Store, Artifact, Tokens]):
+    """128 tokens a step until 300 have been seen (3 steps), then 192: 2 more make 768 of at least 700."""
+    _, _, tokens = made
+    found = phases_of(PHASED, tokens, token_files(tokens, "train"))
+    assert [(phase.name, phase.steps) for phase in found] == [("main", 5), ("long", 2), ("anneal", 2)]
+    assert [phase.data.seq_len for phase in found if phase.data] == [32, 64, 64]
+    assert [phase.rope_theta for phase in found] == [None, 50_000.0, None]
+    unknown = PHASED.model_copy(update={"phases": [PhaseParams(name="x", steps=1, domains=["poems"])]})
+    with pytest.raises(BadInput, match="no training text of poems"):
+        phases_of(unknown, tokens, token_files(tokens, "train"))
+    long = PHASED.model_copy(update={"phases": [PhaseParams(name="x", steps=1, seq_len=1_000_000)]})
+    with pytest.raises(BadInput, match="do not fill one row of 1000000"):
+        phases_of(long, tokens, token_files(tokens, "train"))
+
+
+def test_a_run_in_phases_leaves_the_last_ones_model(made: tuple[Store, Artifact, Tokens]):
+    store, tokenizer, tokens = made
+    runtime = Runtime(world_size=1, csv=True, peak_flops=1e12)
+    model = pretrain.run(store, tokens=tokens, tokenizer=tokenizer, params=PHASED, runtime=runtime)
+    config = json.loads(model.file("model/config.json").read_text())
+    assert (config["max_position_embeddings"], config["rope_theta"]) == (64, 50_000.0)
+    metrics = model.manifest.metrics
+    assert metrics["phases"] == {"main": 5, "long": 2, "anneal": 2}
+    assert (metrics["exported"], metrics["exported_steps"]) == ("average", [8, 9])
+    assert metrics["skipped_steps"] == 0 and metrics["tokens"] == 768 + 2 * 128 + 2 * 128
+    rows = [json.loads(line) for line in model.file("metrics.jsonl").read_text().splitlines()]
+    assert [row["phase"] for row in rows] == ["main"] * 5 + ["long"] * 2 + ["anneal"] * 2
+    assert rows[-1]["lr"] == pytest.approx(PHASED.optim.lr / 2)
+    assert metrics["val_loss"] != rows[-1]["val_loss"]
+    assert model.file("csv/loss.csv").read_text().startswith("step,loss\n1,")
+    with pytest.raises(BadInput, match="cannot be traced yet"):
+        trace(model, "1:1")
+
+
+def test_a_ramp_shortens_a_run():
+    ramp = [{"tokens": 4 * 16 * 5, "batch_size": 8}]
+    given = {"seq_len": 16, "batch_size": 4}
+    assert steps_of(PretrainParams.model_validate({**given, "tokens": 4 * 16 * 25}), 50) == 25
+    assert steps_of(PretrainParams.model_validate({**given, "tokens": 4 * 16 * 25, "batch_ramp": ramp}), 50) == 15
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"phases": [{"name": "a", "steps": 1}], "steps": 2}, "the phases say how long"),
+        ({"phases": [{"name": "a", "steps": 1, "tokens": 2}]}, "phase a: give steps or tokens"),
+        ({"export": "average"}, "go together"),
+    ],
+)
+def test_parameters_that_contradict_each_other_are_refused(given: dict, message: str):
+    with pytest.raises(ValidationError, match=message):
+        PretrainParams.model_validate(given)
+
+
+def test_ranks_that_share_rows_come_in_groups():
+    runtime = Runtime.model_validate({"world_size": 6, "parallel": {"sequence": 2}})
+    assert world_size_of(runtime, batch_size=8) == 6
+    assert world_size_of(runtime, batch_size=2) == 4
+    assert world_size_of(Runtime(world_size=6), batch_size=4) == 4
+
+
+@pytest.mark.parametrize("name", ["tensor", "pipeline"])
+def test_parallelism_that_is_not_built_is_refused_in_one_line(name: str):
+    with pytest.raises(ValidationError, match=f"{name} parallelism is not built"):
+        Runtime.model_validate({"parallel": {name: 2}})
+
+
+def test_the_runtime_reaches_the_work(tmp_path: Path):
+    class Folder:
+        keep = tmp_path
+
+    given = {"parallel": {"sequence": 2}, "peak_flops": 1e12, "keep_checkpoints": 5, "csv": True}
+    work = work_of(Folder(), Runtime.model_validate(given), 100)  # type: ignore[arg-type]
+    assert (work.sequence_parallel, work.peak_flops, work.keep_checkpoints, work.csv) == (2, 1e12, 5, True)
