@@ -16,6 +16,7 @@ Files written here hold one sequence a document, one after the other; files read
 """
 
 import os
+import shutil
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -39,11 +40,15 @@ DTYPES: dict[int, np.dtype] = {
     7: np.dtype("<f4"),
     8: np.dtype("<u2"),
 }
+COPIED_AT_ONCE = 4 << 20  # bytes
 CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 
 def token_dtype(vocab_size: int) -> np.dtype:
-    """The smallest dtype that holds every id below `vocab_size`: uint16 up to 65,536 ids, else int32."""
+    """The smallest dtype that holds every id below `vocab_size`: uint16 up to 65,536 ids, else int32.
+
+    The format has no uint32; what Megatron writes for a large vocabulary is int32 too.
+    """
     return np.dtype("<u2") if vocab_size <= 1 << 16 else np.dtype("<i4")
 
 
@@ -88,6 +93,25 @@ class IndexedWriter:
         self._bin.write(stored.tobytes())
         self._lengths.append(int(stored.size))
         self._document_index.append(len(self._lengths))
+
+    def add_file(self, path: Path | str, lengths: npt.ArrayLike) -> None:
+        """Append documents whose ids lie one after another in a file, in this writer's dtype.
+
+        Args:
+            lengths: tokens of each document, [n].
+
+        Raises:
+            ValueError: the file is longer or shorter than they say.
+        """
+        sizes = np.asarray(lengths, dtype=np.int64)
+        wanted, size = int(sizes.sum()) * self.dtype.itemsize, Path(path).stat().st_size
+        if size != wanted:
+            raise ValueError(f"{path} has {size} bytes; {len(sizes)} documents of {self.dtype} need {wanted}")
+        with Path(path).open("rb") as file:
+            shutil.copyfileobj(file, self._bin, COPIED_AT_ONCE)
+        first = len(self._lengths)
+        self._lengths.extend(sizes.tolist())
+        self._document_index.extend(range(first + 1, len(self._lengths) + 1))
 
     def close(self) -> None:
         """Flush the ids and write the index."""

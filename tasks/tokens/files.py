@@ -3,6 +3,7 @@
     general/train-00000.bin .idx      Megatron's indexed format (model/indexed.py), one sequence a document
     general/train-00001.bin .idx      the next group of parts
     general/validation-00000.bin …
+    general/anneal-00000.bin …        what the mix marks for the last phase; its documents are in train too
     index.json                        the files in their order, the dtype, the ids that readers need
     documents/part-00000.parquet      which tokens of which file are which document; part k is group k
 
@@ -23,6 +24,7 @@ from infra.errors import BadInput
 from infra.store import Artifact
 
 INDEX_FILE = "index.json"
+ANNEAL = "anneal"  # a split of copies; and the column of the mix that marks them
 DOCUMENTS = pa.schema(
     [
         ("doc_id", pa.string()),
@@ -57,12 +59,15 @@ class TokenFile:
     n_bytes: int
 
 
-def file_name(domain: str, split: str, group: int) -> str:
-    """Path of a pair without suffix, relative to data/. A domain is a label, so what a path may not hold is escaped."""
+def stream_folder(domain: str) -> str:
+    """The folder of a domain. A domain is a label, so what a path may not hold is escaped."""
     folder = quote(domain, safe="")
-    if set(folder) <= {"."}:
-        folder = folder.replace(".", "%2E") or "%"
-    return f"{folder}/{split}-{group:05d}"
+    return (folder.replace(".", "%2E") or "%") if set(folder) <= {"."} else folder
+
+
+def file_name(domain: str, split: str, group: int) -> str:
+    """Path of a pair without suffix, relative to data/."""
+    return f"{stream_folder(domain)}/{split}-{group:05d}"
 
 
 def in_stream_order(files: Iterable[TokenFile]) -> list[TokenFile]:

@@ -1,35 +1,30 @@
 """The `tokens` stage: a mix as token ids, in files that training maps into memory.
 
-Consecutive parts make a group of about `group_bytes`; a group gives one file a (domain, split). A document is its ids
-and `<|endoftext|>`; documents stay in the order of (part, row), since shuffling is the loader's. A group that is done
-is marked and survives a kill; the next run goes on with the one after it. How the text is cut into batches and how
-many threads encode them changes no byte.
+Parts are encoded in parallel (`encode.py`); then consecutive parts make a group of about `group_bytes`, and a group
+gives one file a (domain, split) (`groups.py`). A document is its ids and `<|endoftext|>`; documents stay in the order
+of (part, row), since shuffling is the loader's. Parts and groups that are done survive a kill. How many workers encode,
+and in which batches, changes no byte.
 """
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from infra.errors import BadInput
 from infra.files import link_or_copy, write_text
 from infra.params import Params
 from infra.stage import Draft, stage
-from infra.tables import read_table, write_table
-from model.indexed import IndexedWriter, bin_path, idx_path, token_dtype
-from tasks.corpus import Corpus, Label, read_labels, read_texts
-from tasks.documents import part_count
-from tasks.encoding import Encoder
+from infra.tables import read_table
+from model.indexed import bin_path, idx_path, token_dtype
+from tasks.corpus import Corpus
+from tasks.documents import open_part, part_count
 from tasks.tokenizer import Vocabulary
-from tasks.tokens.files import DOCUMENTS, INDEX_FILE, TokenFile, file_name, in_stream_order, index_json
-
-BATCH_BYTES = 4 << 20  # text handed to the encoder at once: enough for all its threads, little beside the part itself
-DONE_FILE = "done.json"
-TABLE_FILE = "documents.parquet"
+from tasks.tokens.encode import TABLE_FILE, EncodeJob, encode_parts, part_folder
+from tasks.tokens.files import ANNEAL, DOCUMENTS, INDEX_FILE, TokenFile, in_stream_order, index_json
+from tasks.tokens.groups import group_folder, group_parts, is_done, mark_done, read_done, write_group
 
 
 class TokensParams(Params):
@@ -37,6 +32,10 @@ class TokensParams(Params):
 
     group_bytes: int = Field(
         1_000_000_000, ge=1, description="UTF-8 bytes of text after which the next part begins a new group of files."
+    )
+    annealing: bool = Field(
+        True,
+        description="Write training documents that the mix marks for the last phase a second time, as split `anneal`.",
     )
 
 
@@ -47,112 +46,70 @@ def tokens(documents: Corpus, tokenizer: Vocabulary, params: TokensParams, out: 
     Raises:
         BadInput: the mix holds no documents.
     """
-    encoder = tokenizer.encoder
-    sizes = [sum(label.n_bytes for label in read_labels(documents, part)) for part in range(part_count(documents))]
+    sizes = [pc.sum(open_part(documents, k, ["n_bytes"])["n_bytes"]).as_py() or 0 for k in range(part_count(documents))]
     groups = group_parts(sizes, params.group_bytes)
+    encode_what_is_missing(documents, tokenizer, params, out, sizes, groups)
+    encoder = tokenizer.encoder
+    dtype = token_dtype(encoder.vocab_size)
     files: list[TokenFile] = []
     for number, parts in enumerate(groups):
-        folder = out.keep / f"group-{number:05d}"
+        folder = group_folder(out.keep, number)
         if not is_done(folder):
-            write_group(folder, number, documents, parts, encoder)
+            write_group(out.keep, number, parts, dtype)
             out.check_lock()
             mark_done(folder)
-        out.progress(number + 1, len(groups), f"{sum(sizes[: parts[-1] + 1]):,} of {sum(sizes):,} bytes of text")
+        for part in parts:
+            shutil.rmtree(part_folder(out.keep, part), ignore_errors=True)
         for file in read_done(folder):
             for path in (bin_path(folder / file.file), idx_path(folder / file.file)):
                 link_or_copy(path, out.path(path.relative_to(folder).as_posix()))
             files.append(file)
         out.write("documents", read_table(folder / TABLE_FILE), part=number)
+        out.progress(number + 1, len(groups), f"{number + 1} of {len(groups)} groups of files written")
     if not files:
         raise BadInput(f"{documents.ref} holds no documents, so there is nothing to tokenize")
-    dtype = token_dtype(encoder.vocab_size)
     write_text(out.path(INDEX_FILE), index_json(files, dtype.name, encoder.vocab_size, encoder.end_of_text))
-    n_documents = sum(file.documents for file in files)
-    out.count("documents", n_documents, out=sum(file.tokens for file in files), out_unit="tokens")
+    first = [file for file in files if file.split != ANNEAL]  # the others are among them already
+    n_documents = sum(file.documents for file in first)
+    out.count("documents", n_documents, out=sum(file.tokens for file in first), out_unit="tokens")
     out.metrics["splits"] = totals_by(files, "split")
-    out.metrics["domains"] = totals_by(files, "domain")
+    out.metrics["domains"] = totals_by(first, "domain")
 
 
-def group_parts(sizes: Sequence[int], group_bytes: int) -> list[range]:
-    """Cut the parts 0 … n-1 into runs: a run ends with the part that brings it to `group_bytes`."""
-    groups, start, total = [], 0, 0
-    for part, size in enumerate(sizes):
-        total += size
-        if total >= group_bytes or part == len(sizes) - 1:
-            groups.append(range(start, part + 1))
-            start, total = part + 1, 0
-    return groups
-
-
-def write_group(folder: Path, number: int, documents: Corpus, parts: range, encoder: Encoder) -> None:
-    """Encode the parts of one group into `folder`: pairs of files and the table of their documents."""
-    dtype = token_dtype(encoder.vocab_size)
-    writers: dict[str, IndexedWriter] = {}
-    lengths: dict[str, int] = {}
-    rows: dict[str, list] = {name: [] for name in DOCUMENTS.names}
-    for part in parts:
-        for label, ids in encode_part(documents, part, encoder):
-            name = file_name(label.domain, label.split, number)
-            if name not in writers:
-                writers[name] = IndexedWriter(folder / name, dtype)
-                lengths[name] = 0
-            writers[name].add_document(ids)
-            start, lengths[name] = lengths[name], lengths[name] + len(ids)
-            values = (
-                label.doc_id, part, label.row, label.domain, label.split, name, start, lengths[name], label.n_bytes
-            )  # fmt: skip
-            for column, value in zip(DOCUMENTS.names, values, strict=True):
-                rows[column].append(value)
-    for writer in writers.values():
-        writer.close()
-    write_table(folder / TABLE_FILE, pa.table(rows, schema=DOCUMENTS))
-
-
-def encode_part(documents: Corpus, part: int, encoder: Encoder) -> Iterator[tuple[Label, np.ndarray]]:
-    """(label, ids with `<|endoftext|>` at the end) of each document of a part, in row order."""
-    texts = read_texts(documents, part)
-    labels = read_labels(documents, part)
-    start = 0
-    while start < len(labels):
-        end, size = start, 0
-        while end < len(labels) and (end == start or size + labels[end].n_bytes <= BATCH_BYTES):
-            size += labels[end].n_bytes
-            end += 1
-        encoded = encoder.encode_batch(texts.slice(start, end - start).to_pylist())
-        for label, ids in zip(labels[start:end], encoded, strict=True):
-            yield label, np.array([*ids, encoder.end_of_text], dtype=np.int64)
-        start = end
-
-
-def mark_done(folder: Path) -> None:
-    """Write the mark of a finished group: its files and what they hold."""
-    table = read_table(folder / TABLE_FILE)
-    summary = table.group_by(["file", "domain", "split"], use_threads=False).aggregate(
-        [("token_end", "max"), ("n_bytes", "sum"), ("n_bytes", "count")]
-    )
-    files = [
-        TokenFile(
-            file=row["file"],
-            domain=row["domain"],
-            split=row["split"],
-            group=int(folder.name.removeprefix("group-")),
-            documents=row["n_bytes_count"],
-            tokens=row["token_end_max"],
-            n_bytes=row["n_bytes_sum"],
+def encode_what_is_missing(
+    documents: Corpus,
+    tokenizer: Vocabulary,
+    params: TokensParams,
+    out: Draft,
+    sizes: Sequence[int],
+    groups: Sequence[range],
+) -> None:
+    """Encode the parts of the groups that are not done; finished parts of an earlier run are left as they are."""
+    for partial in out.keep.glob("*.tmp"):
+        shutil.rmtree(partial, ignore_errors=True)
+    wanted = [part for number, parts in enumerate(groups) if not _done(out.keep, number) for part in parts]
+    jobs = [
+        EncodeJob(
+            store=str(documents.store.root),
+            documents=documents.ref,
+            tokenizer=tokenizer.ref,
+            part=part,
+            n_bytes=sizes[part],
+            keep=str(out.keep),
+            annealing=params.annealing,
         )
-        for row in summary.to_pylist()
+        for part in wanted
     ]
-    write_text(folder / DONE_FILE, json.dumps([asdict(file) for file in in_stream_order(files)]))
+
+    def tell(done: int) -> None:
+        before = len(sizes) - len(jobs)
+        out.progress(before + done, len(sizes), f"{before + done} of {len(sizes)} parts encoded")
+
+    encode_parts(jobs, out.runtime, tell)
 
 
-def is_done(folder: Path) -> bool:
-    """Whether an earlier run finished this group."""
-    return (folder / DONE_FILE).is_file()
-
-
-def read_done(folder: Path) -> list[TokenFile]:
-    """The files of a finished group."""
-    return [TokenFile(**entry) for entry in json.loads((folder / DONE_FILE).read_text(encoding="utf-8"))]
+def _done(keep: Path, number: int) -> bool:
+    return is_done(group_folder(keep, number))
 
 
 def totals_by(files: Sequence[TokenFile], field: str) -> dict[str, dict[str, int]]:

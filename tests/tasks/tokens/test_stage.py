@@ -1,19 +1,28 @@
 """Token files: read back by the format's description, resumed, and the same however they were made."""
 
+import errno
+import json
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from infra.canonical import digest
-from infra.errors import BadInput
+from infra.errors import BadInput, EnvironmentProblem, SluiceError
+from infra.params import Runtime
+from infra.stage import Source
 from infra.store import Artifact, Store
+from model.indexed import IndexedDataset
 from tasks.encoding import Encoder
-from tasks.tokenizer import TokenizerParams, train_tokenizer
+from tasks.tokenizer import TokenizerParams, learn_bpe, train_tokenizer
+from tasks.tokens import encode
 from tasks.tokens import stage as tokens_stage
 from tasks.tokens.files import file_name, prefixes, read_index, token_files
-from tasks.tokens.stage import TokensParams, group_parts, tokens
+from tasks.tokens.groups import group_parts
+from tasks.tokens.stage import TokensParams, tokens
 from tests.tasks.mixtures import mixture
 from tests.tasks.test_encoding import HOSTILE, TEXTS
 
@@ -60,8 +69,12 @@ def tokenizer(store: Store, mix: Artifact) -> Artifact:
     return train_tokenizer.run(store, documents=mix, params=TokenizerParams(vocab_size=500))
 
 
-def group_bytes_of_one_part() -> int:
-    return max(sum(len(row["text"].encode()) for row in part) for part in PARTS) + 1
+def again(root: Path, params: TokensParams, runtime: Runtime | None = None) -> Artifact:
+    """The same in another store."""
+    store = Store(root)
+    mix = mixture(store, PARTS)
+    tokenizer = train_tokenizer.run(store, documents=mix, params=TokenizerParams(vocab_size=500))
+    return tokens.run(store, documents=mix, tokenizer=tokenizer, params=params, runtime=runtime)
 
 
 def test_files_hold_each_document_once_in_order_with_its_end(store: Store, mix: Artifact, tokenizer: Artifact) -> None:
@@ -112,17 +125,17 @@ def test_counts_and_bytes_of_each_split_add_up(store: Store, mix: Artifact, toke
     assert counts.out.n == sum(entry["tokens"] for entry in made.manifest.metrics["domains"].values())
 
 
-def test_the_stream_does_not_depend_on_how_text_is_batched(
-    store: Store, mix: Artifact, tokenizer: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_neither_batches_nor_workers_change_a_byte(
+    store: Store, mix: Artifact, tokenizer: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spark: object
 ) -> None:
-    one = tokens.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams())
-    monkeypatch.setattr(tokens_stage, "BATCH_BYTES", 1)
-    other_store = Store(tmp_path / "other")
-    other_mix = mixture(other_store, PARTS)
-    other_tokenizer = train_tokenizer.run(other_store, documents=other_mix, params=TokenizerParams(vocab_size=500))
-    other = tokens.run(other_store, documents=other_mix, tokenizer=other_tokenizer, params=TokensParams())
-    assert one.version == other.version
-    assert [entry.sha256 for entry in one.files()] == [entry.sha256 for entry in other.files()]
+    here = tokens.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams())
+    monkeypatch.setattr(encode, "BATCH_BYTES", 1)
+    batched = again(tmp_path / "batched", params=TokensParams())
+    monkeypatch.setattr(encode, "SPARK_FROM_BYTES", 0)
+    on_spark = again(tmp_path / "spark", params=TokensParams(), runtime=Runtime(cores=2))
+    for other in (batched, on_spark):
+        assert here.version == other.version
+        assert [entry.sha256 for entry in here.files()] == [entry.sha256 for entry in other.files()]
 
 
 def test_groups_cut_files_and_not_the_stream(store: Store, mix: Artifact, tokenizer: Artifact) -> None:
@@ -137,31 +150,123 @@ def test_groups_cut_files_and_not_the_stream(store: Store, mix: Artifact, tokeni
         assert streams[0] == streams[1]
 
 
-def test_a_killed_run_continues_after_its_last_finished_group(
-    store: Store, mix: Artifact, tokenizer: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("where", ["encoding part 2", "writing group 2", "marking group 1"])
+def test_a_killed_run_keeps_its_finished_parts_and_groups(
+    store: Store, mix: Artifact, tokenizer: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     params = TokensParams(group_bytes=1)
-    written: list[int] = []
-    real = tokens_stage.write_group
+    done: list[str] = []
 
-    def dies_at_two(folder: Path, number: int, *rest: object) -> None:
-        written.append(number)
-        if number == 2 and written.count(2) == 1:
-            real(folder, number, *rest)  # everything of the group but its mark
-            raise KeyboardInterrupt
-        real(folder, number, *rest)
+    def watched(name: str, place: object, real: Callable[..., Any], number_of: Callable[..., int]) -> None:
+        def call(*given: Any) -> Any:
+            step = f"{name} {number_of(*given)}"
+            result = real(*given)
+            done.append(step)
+            if step == where and done.count(step) == 1:
+                raise KeyboardInterrupt  # the files are there, and what says so is not
+            return result
 
-    monkeypatch.setattr(tokens_stage, "write_group", dies_at_two)
+        monkeypatch.setattr(place, real.__name__, call)
+
+    watched("encoding part", encode, encode.write_part, lambda folder, corpus, part, *rest: part)
+    watched("writing group", tokens_stage, tokens_stage.write_group, lambda keep, number, *rest: number)
+    watched("marking group", tokens_stage, tokens_stage.mark_done, lambda folder: int(folder.name[-5:]))
     with pytest.raises(KeyboardInterrupt):
         tokens.run(store, documents=mix, tokenizer=tokenizer, params=params)
     resumed = tokens.run(store, documents=mix, tokenizer=tokenizer, params=params)
-    assert written == [0, 1, 2, 2, 3]
+    twice = {step for step in done if done.count(step) > 1}
+    assert twice == ({where} if where != "marking group 1" else set())
     monkeypatch.undo()
-    fresh_store = Store(tmp_path / "fresh")
-    fresh_mix = mixture(fresh_store, PARTS)
-    fresh_tokenizer = train_tokenizer.run(fresh_store, documents=fresh_mix, params=TokenizerParams(vocab_size=500))
-    fresh = tokens.run(fresh_store, documents=fresh_mix, tokenizer=fresh_tokenizer, params=params)
+    fresh = again(tmp_path / "fresh", params=params)
     assert [(e.path, e.sha256) for e in resumed.files()] == [(e.path, e.sha256) for e in fresh.files()]
+
+
+def test_a_part_that_fails_is_named_and_the_others_are_kept(
+    store: Store, mix: Artifact, tokenizer: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = encode.write_part, []
+
+    def write_part(folder: Path, corpus: Artifact, part: int, *rest: Any) -> None:
+        calls.append(part)
+        if part == 1 and calls.count(1) == 1:
+            raise failure
+        real(folder, corpus, part, *rest)
+
+    monkeypatch.setattr(encode, "write_part", write_part)
+    failure: Exception = ValueError("a broken part")
+    with pytest.raises(RuntimeError, match=r"tokens, part 1: (.|\n)*a broken part"):
+        tokens.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams())
+    tokens.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams())
+    assert sorted(calls) == [0, 1, 1, 2, 3]
+    calls.clear()
+    failure = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(EnvironmentProblem, match="finished parts are kept"):
+        tokens.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams(group_bytes=2))
+    calls.clear()
+    failure = BadInput("no such column")
+    with pytest.raises(SluiceError, match=r"^no such column$"):
+        tokens.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams(group_bytes=3))
+
+
+def test_a_worker_that_outlived_its_run_does_no_harm(
+    store: Store, mix: Artifact, tokenizer: Artifact, tmp_path: Path
+) -> None:
+    job = encode.EncodeJob(str(store.root), mix.ref, tokenizer.ref, 0, 1, str(tmp_path), annealing=True)
+    assert encode.encode_job(job) is None
+    made = {path.name: path.read_bytes() for path in (tmp_path / "part-00000").rglob("*.*")}
+    assert encode.encode_job(job) is None
+    assert {path.name: path.read_bytes() for path in (tmp_path / "part-00000").rglob("*.*")} == made
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_documents_marked_for_the_last_phase_are_a_split_of_their_own(store: Store, tokenizer: Artifact) -> None:
+    def marked(part: int, index: int) -> bool:
+        return (part + index) % 3 == 0
+
+    parts = [[{**row, "anneal": marked(p, index)} for index, row in enumerate(rows)] for p, rows in enumerate(PARTS)]
+    made = tokens.run(store, documents=mixture(store, parts), tokenizer=tokenizer, params=TokensParams())
+    plain = tokens.run(store, documents=mixture(store, PARTS), tokenizer=tokenizer, params=TokensParams())
+    off = tokens.run(store, documents=mixture(store, parts), tokenizer=tokenizer, params=TokensParams(annealing=False))
+    encoder = Encoder.load(tokenizer.file("tokenizer.json").parent)
+    wanted = [row["text"] for rows in parts for row in rows if row["anneal"] and row["split"] == "train"]
+    found = [
+        encoder.decode(ids[:-1])
+        for file, prefix in zip(token_files(made, "anneal"), prefixes(made, token_files(made, "anneal")), strict=True)
+        for ids in read_megatron(prefix)
+    ]
+    assert sorted(found) == sorted(wanted) and wanted
+    assert {e.path: e.sha256 for e in off.files()} == {e.path: e.sha256 for e in plain.files()}
+    same = {e.path: e.sha256 for e in plain.files() if e.path.endswith((".bin", ".idx"))}
+    assert same.items() <= {e.path: e.sha256 for e in made.files()}.items()
+    assert made.manifest.counts == plain.manifest.counts
+    assert made.manifest.metrics["domains"] == plain.manifest.metrics["domains"]
+    for row in made.read_table("documents").to_pylist():
+        ids = np.fromfile(made.file(row["file"] + ".bin"), "<u2")[row["token_start"] : row["token_end"]]
+        assert encoder.decode(ids[:-1].tolist()) == PARTS[row["part"]][row["row"] // 2]["text"]
+
+
+def test_a_vocabulary_beyond_65536_is_written_in_four_bytes(store: Store, tmp_path: Path) -> None:
+    """Megatron's format has no uint32: int32 is what it uses for large vocabularies."""
+    spec = json.loads(learn_bpe([TEXTS], 400).to_str())
+    for token in spec["added_tokens"]:
+        token["id"] += 100_000
+    spec["model"]["vocab"] |= {f"\u0120unused{number}": number for number in range(396, 100_396)}
+    (tmp_path / "large.json").write_text(json.dumps(spec))
+    file = Source.of_files([tmp_path / "large.json"], store.digest_cache())
+    mix = mixture(store, PARTS[:1])
+    tokenizer = train_tokenizer.run(store, documents=mix, file=file, params=TokenizerParams())
+    made = tokens.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams())
+    encoder = Encoder.load(tokenizer.path / "data")
+    assert encoder.end_of_text == 100_396 == read_index(made)["end_of_text"]
+    assert read_index(made)["dtype"] == "int32"
+    (prefix,) = prefixes(made, token_files(made, "train", "general"))
+    expected = [
+        [*encoder.encode(row["text"]), 100_396]
+        for row in PARTS[0]
+        if (row["split"], row["domain"]) == ("train", "general")
+    ]
+    assert read_megatron(prefix) == expected
+    assert [ids.tolist() for ids in IndexedDataset(prefix)] == expected
 
 
 @pytest.mark.parametrize(
