@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import model as model_package
-from infra.errors import SluiceError
+from infra.errors import BadInput, SluiceError
 from infra.files import link_or_copy, write_text
 from infra.launch import POLL_SECONDS, ChildError, free_port, run_child
 from infra.params import Runtime
@@ -60,8 +60,16 @@ class Model(Artifact):
 
 
 def model_config(model: Model) -> ModelConfig:
-    """The shape of a model artifact."""
-    return ModelConfig.from_hf(_read_json(model.file("model/config.json")))
+    """The shape of a model that predicts next tokens.
+
+    Raises:
+        BadInput: it is none: an LSTM, or trained on masked tokens.
+    """
+    shape = read_config(_read_json(model.file("model/config.json")))
+    if not isinstance(shape, ModelConfig) or not shape.causal:
+        kind = "trained on masked tokens" if isinstance(shape, ModelConfig) else "an LSTM"
+        raise BadInput(f"{model.ref} is {kind}, which is there to compare losses with: it writes no text")
+    return shape
 
 
 def special_tokens(encoder: Encoder, chat: bool) -> SpecialTokens:
