@@ -26,7 +26,8 @@ Extractor = Literal["trafilatura", "resiliparse", "given"]
 
 PARSER_DEPTH = 255  # libxml2 drops what is nested deeper (parserInternals.h, without XML_PARSE_HUGE)
 MAX_ATTRIBUTES = 2_000  # of one tag: parsers compare each with every other; 40,000 take seconds
-_LONG_TAG = re.compile(rf"<[A-Za-z][^<>]{{{2 * MAX_ATTRIBUTES}}}[^<>]*")
+_LONG_TAG = re.compile(rf"<[A-Za-z][\w:-]*[\s/][^<>]{{{2 * MAX_ATTRIBUTES}}}[^<>]*")
+_ATTRIBUTE = re.compile(r"[\w:.-]+(?:=\S*)?")
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 MAX_SPAN = 100  # of a table's cell that trafilatura follows (its main_extractor.py)
 _SPANS = ("colspan", "rowspan", "COLSPAN", "ROWSPAN")
@@ -177,8 +178,12 @@ def is_deeper(tree: "HtmlElement", depth: int) -> bool:
 
 
 def most_attributes(html: str) -> int:
-    """Attributes of the tag that has most, among tags long enough to have more than `MAX_ATTRIBUTES`; 0: none is."""
-    return max((len(_QUOTED.sub(" ", found[0]).split()) - 1 for found in _LONG_TAG.finditer(html)), default=0)
+    """Different attributes of the tag that has most, among those long enough to have `MAX_ATTRIBUTES`; 0: none is.
+
+    A script's `a<b` looks like a tag, but is not followed by thousands of names.
+    """
+    tags = (_QUOTED.sub(" ", found[0]).split()[1:] for found in _LONG_TAG.finditer(html))
+    return max((len({part for part in parts if _ATTRIBUTE.fullmatch(part)}) for parts in tags), default=0)
 
 
 def spanned_cells(tree: "HtmlElement") -> int:

@@ -178,8 +178,11 @@ def keep_tex_in_text(tree: "HtmlElement") -> None:
 
 
 def _dollars(text: str) -> str:
-    text = _INLINE_TEX.sub(lambda found: f"${' '.join(found[1].split())}$", text)
-    return _DISPLAY_TEX.sub(lambda found: f"$${' '.join(found[1].split())}$$", text)
+    for delimiters, close, dollar in ((_INLINE_TEX, "\\)", "$"), (_DISPLAY_TEX, "\\]", "$$")):
+        # Behind the last end there is nothing to find, and looking would take quadratic time.
+        head, end, rest = text.rpartition(close)
+        text = delimiters.sub(lambda found, d=dollar: f"{d}{' '.join(found[1].split())}{d}", head + end) + rest
+    return text
 
 
 def _in_verbatim(element: "HtmlElement | None") -> bool:
