@@ -1,13 +1,18 @@
 """Three ways to say a shape, exactly one at a time; mistakes are one line."""
 
+import json
+
 import pytest
 from pydantic import ValidationError
 
-from infra.errors import BadConfig
+from infra.errors import BadConfig, BadInput
+from infra.params import Params
+from infra.stage import Draft, Stage
 from model.config import LSTMConfig, ModelConfig
 from model.presets import PRESETS, sizes_of_depth, sizes_of_width
 from tasks.pretrain import PretrainParams, shape_of
 from tasks.shape import Shape
+from tasks.training import Model, model_config
 
 
 def network(**said) -> ModelConfig:
@@ -103,3 +108,33 @@ def test_masked_tokens_make_a_network_that_reads_both_ways():
     assert shape_of(PretrainParams(shape=Shape(depth=2)), 1000).causal is True
     with pytest.raises(ValidationError, match="reads forwards only"):
         PretrainParams(shape=Shape(architecture="lstm"), objective="masked")
+
+
+class ConfigFile(Params):
+    shape: Shape
+    causal: bool
+
+
+def _write_config(params: ConfigFile, out: Draft) -> None:
+    config = params.shape.network(1000, 128, params.causal)
+    out.path("model/config.json").write_text(json.dumps(config.to_hf()), encoding="utf-8")
+    out.count("models", 1, out=1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "causal", "message"),
+    [
+        (Shape(depth=1), False, "trained on masked tokens"),
+        (Shape(architecture="lstm", hidden_size=8, n_layers=1), True, "an LSTM"),
+        (Shape(depth=1), True, None),
+    ],
+)
+def test_only_what_writes_text_is_trained_further_as_a_chat_model(store, shape, causal, message):
+    make = Stage(_write_config, name="pretrain", version=0, libraries=(), tables={}, one_to_one=False, fingerprint=None)
+    made = make.run(store, params=ConfigFile(shape=shape, causal=causal))
+    model = Model(store, made.manifest)
+    if message is None:
+        assert model_config(model) == shape.network(1000, 128).model_copy(update={"head_dim": 32})
+        return
+    with pytest.raises(BadInput, match=message):
+        model_config(model)
