@@ -178,10 +178,12 @@ def keep_tex_in_text(tree: "HtmlElement") -> None:
 
 
 def _dollars(text: str) -> str:
-    for delimiters, close, dollar in ((_INLINE_TEX, "\\)", "$"), (_DISPLAY_TEX, "\\]", "$$")):
+    for formula, close, dollar in ((_INLINE_TEX, "\\)", "$"), (_DISPLAY_TEX, "\\]", "$$")):
         # Behind the last end there is nothing to find, and looking would take quadratic time.
         head, end, rest = text.rpartition(close)
-        text = delimiters.sub(lambda found, d=dollar: f"{d}{' '.join(found[1].split())}{d}", head + end) + rest
+        pieces = formula.split(head + end)
+        pieces[1::2] = [f"{dollar}{' '.join(tex.split())}{dollar}" for tex in pieces[1::2]]
+        text = "".join(pieces) + rest
     return text
 
 
