@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from model.batching import Int64, mix_bits, sample_rows
+from model.batching import Int64, mix_bits
 from model.job import Data, Job, Phase
+from model.mixture import Mixture, drawn_rows
 
 _NOT_ROWS = {"validation", "validation_rows", "token_bytes"}  # of `Data`: what says nothing about the rows learnt from
 
@@ -64,10 +65,14 @@ class Course:
         first = segment.first_sample + (step - segment.first_step) * segment.batch_size
         return Place(segment.phase, segment.stream, first, segment.batch_size)
 
-    def rows(self, step: int, n_rows: int, seed: int) -> Int64:
-        """Rows of the step's global batch, of a stream of `n_rows`."""
+    def rows(self, step: int, source: int | Mixture, seed: int) -> Int64:
+        """Rows of the step's global batch, of a stream of so many rows or of a mixture."""
         place = self.at(step)
-        return sample_rows(place.first_sample, place.batch_size, n_rows, stream_seed(seed, place.stream))
+        return drawn_rows(place.first_sample, place.batch_size, source, stream_seed(seed, place.stream))
+
+    def samples_of(self, stream: int) -> int:
+        """Samples that the whole run draws from a stream."""
+        return sum(segment.steps * segment.batch_size for segment in self.segments if segment.stream == stream)
 
 
 def stream_seed(seed: int, stream: int) -> int:

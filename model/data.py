@@ -5,9 +5,11 @@ The way from files to a batch:
     indexed files --> rows (a numbered, random-access list) --> order (sample number -> row number) --> micro-batches
 
 *Rows.* `TokenRows` cuts the concatenated documents of all files into rows of seq_len labels, nothing lost and nothing
-padded. `ChatRows` packs whole chats into rows (best-fit decreasing) with a loss mask. `PairRows` are preference pairs.
+padded; `MixedRows` does so domain by domain. `ChatRows` packs whole chats into rows (best-fit decreasing) with a loss
+mask. `PairRows` are preference pairs.
 
-*Order.* `model/batching.py` says which rows make a batch: a function of the seed and the step, whatever the world size.
+*Order.* `model/batching.py` and, for domains with weights, `model/mixture.py` say which rows make a batch: a function
+of the seed and the step, whatever the world size.
 
 *Documents.* Attention stays inside a document. A position belongs to the document of its *label*: the separator that
 ends one document is the first input of the next one, so the model learns how documents begin and every label counts.
@@ -25,6 +27,7 @@ from torch import Tensor
 from model.batching import pack_best_fit
 from model.indexed import MASK_SUFFIX, IndexedDataset
 from model.losses import IGNORE_INDEX
+from model.mixture import DomainShare, Mixture
 
 Int64 = npt.NDArray[np.int64]
 
@@ -82,6 +85,35 @@ class TokenRows:
         else:
             documents = np.zeros(self.seq_len, np.int64)
         return Row(tokens[:-1], tokens[1:], documents)
+
+
+class MixedRows(TokenRows):
+    """The rows of several domains, each cut by itself; `mixture` says how a run draws from them.
+
+    Raises:
+        ValueError: the shares are not of just these files, or a domain does not fill a row.
+    """
+
+    def __init__(
+        self, prefixes: Sequence[Path | str], shares: Sequence[DomainShare], seq_len: int, document_mask: bool = True
+    ) -> None:
+        super().__init__(prefixes, seq_len, document_mask)
+        ends = np.cumsum([share.files for share in shares])
+        if not len(ends) or ends[-1] != len(prefixes):
+            raise ValueError(f"the mixture is of {ends[-1] if len(ends) else 0} files, not of {len(prefixes)}")
+        self.domains = [
+            TokenRows(prefixes[end - share.files : end], seq_len, document_mask)
+            for end, share in zip(ends, shares, strict=True)
+        ]
+        self.mixture = Mixture.of(shares, [len(domain) for domain in self.domains])
+        self.row_ends = np.cumsum(self.mixture.sizes)
+
+    def __len__(self) -> int:
+        return len(self.mixture)
+
+    def __getitem__(self, row: int) -> Row:
+        number = int(np.searchsorted(self.row_ends, row, side="right"))
+        return self.domains[number][row - int(self.row_ends[number]) + self.mixture.sizes[number]]
 
 
 class MaskedSequences:

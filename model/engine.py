@@ -8,7 +8,7 @@ does not exist here, so no generator's state has to be kept.
 import gc
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -21,11 +21,12 @@ from torch import Tensor
 from model import checkpoint as ckpt
 from model.batching import micro_batches, share_of_rank
 from model.course import course_of, phases_of, streams_of
-from model.data import ChatRows, PairRows, TokenRows
+from model.data import ChatRows, MixedRows, PairRows, TokenRows
 from model.hf import Network, load_hf, load_network, new_network
 from model.job import Data, Job
 from model.masked import MaskTokens
 from model.metrics import MetricsLog
+from model.mixture import DomainShare, Mixture
 from model.objectives import MaskedToken, NextToken, Objective, Preferences, load_token_bytes
 from model.optim import build_optimizer, phased_learning_rate_scale
 from model.precision import native_bfloat16
@@ -69,8 +70,12 @@ class Trainer:
             raise ValueError(
                 f"seq_len {streams[0].seq_len} exceeds the model's {self.network.config.max_seq_len} positions"
             )
-        self.streams: list[Objective] = [self._objective(data, data.train) for data in streams]
+        self.streams: list[Objective] = [self._objective(data, data.train, data.mixture) for data in streams]
         self.seq_lens = [data.seq_len for data in streams]
+        self.sources = [_source(objective) for objective in self.streams]
+        for number, source in enumerate(self.sources):
+            if isinstance(source, Mixture):
+                source.check(self.course.samples_of(number))
         self.validation = self._objective(job.data, job.data.validation) if job.data.validation else None
         for data, rows in zip(streams, self.streams, strict=True):
             if not len(rows):
@@ -100,11 +105,15 @@ class Trainer:
             raise ValueError(f"phase {entered.name}: only a transformer's context can be changed")
         self.network.stretch(max(seq_len, longest), entered.rope_theta, entered.rope_scaling)
 
-    def _objective(self, data: Data, prefixes: list[Path]) -> Objective:
+    def _objective(self, data: Data, prefixes: list[Path], mixture: Sequence[DomainShare] = ()) -> Objective:
         z_loss = self.job.optim.z_loss
         special = self.job.special_tokens
         if self.job.objective in ("lm", "mlm"):
-            rows = TokenRows(prefixes, data.seq_len, data.document_mask)
+            rows = (
+                MixedRows(prefixes, mixture, data.seq_len, data.document_mask)
+                if mixture
+                else TokenRows(prefixes, data.seq_len, data.document_mask)
+            )
             if self.job.objective == "lm":
                 return NextToken(rows, self.token_bytes, self.device, z_loss)
             vocabulary = MaskTokens(
@@ -205,7 +214,7 @@ class Trainer:
             self._enter(place.phase)
             state.recent.forget()
         training, seq_len = self.streams[place.stream], self.seq_lens[place.stream]
-        rows = self.course.rows(state.step, len(training), job.seed)
+        rows = self.course.rows(state.step, self.sources[place.stream], job.seed)
         micro_batch_size, _ = self._micro_batches(place.batch_size, seq_len)
         micros = [
             self.layout.own(training.micro_batch(samples, state.step + 1))
@@ -336,6 +345,12 @@ class Trainer:
         del self.engine, self.optimizer
         gc.collect()
         dist.destroy_process_group()
+
+
+def _source(objective: Objective) -> int | Mixture:
+    """What the order of an objective's samples is drawn from."""
+    rows = getattr(objective, "rows", None)
+    return rows.mixture if isinstance(rows, MixedRows) else len(objective)
 
 
 def _due(step: int, every: int | None) -> bool:

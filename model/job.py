@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from model.averaging import Average
 from model.config import DPOConfig, LSTMConfig, NetworkConfig, OptimConfig
+from model.mixture import DomainShare
 from model.outliers import SkipConfig
 from model.rope_scaling import RopeScaling
 
@@ -26,6 +27,9 @@ class Data(Strict):
     """What is learnt from and what is held out, as prefixes of indexed files (`model/indexed.py`)."""
 
     train: list[Path] = Field(min_length=1, description="One prefix for sft and dpo; any number for lm.")
+    mixture: list[DomainShare] = Field(
+        default_factory=list, description="Domains of `train` and how to draw from them; empty: rows of all as one."
+    )
     validation: list[Path] = Field(default_factory=list, description="Held-out data; empty: no validation.")
     seq_len: int = Field(ge=2, description="Positions in a row, in tokens.")
     document_mask: bool = Field(True, description="Whether attention stays inside a document (lm).")
