@@ -23,7 +23,7 @@ FIRST_STEP = 2 << 10  # bytes of input for the first call to zlib: most records 
 INFLATE_STEP = 1 << 16  # for the later ones
 OUTPUT_STEP = 4 << 20  # bytes that a call to zlib may give; deflate's limit is 1032 times its input
 TAIL_BYTES = 64  # of a long member kept, for the end of its last record
-SALVAGE_STEP = 64  # of a damaged member, to lose no more than that of what can be read
+SALVAGE_STEP = 64  # of a damaged member, to find the byte that is wrong
 TRAILER_BYTES = 8  # CRC-32 and size (RFC 1952, 2.3.1)
 MAX_RECORD_BYTES = 64 << 20  # a larger record is reported but not held in memory; Common Crawl cuts bodies at 5 MiB
 OPENING_BYTES = 4096  # of a record that `opens` gets to see: an ARC header with a long URL
@@ -99,10 +99,18 @@ def read_member(data: Buffer, offset: int) -> Member:
 def _before_error(data: Buffer, offset: int, end: int) -> bytes:
     """What a damaged member in [offset, end) inflates to before the damage; zlib itself keeps that back."""
     inflater = zlib.decompressobj(GZIP_WBITS)
-    pieces = []
-    with contextlib.suppress(zlib.error):
-        for position in range(offset, end, SALVAGE_STEP):
+    pieces: list[bytes] = []
+    position = offset
+    try:
+        while position < end:
             pieces.append(inflater.decompress(data[position : min(position + SALVAGE_STEP, end)]))
+            position += SALVAGE_STEP
+    except zlib.error:
+        inflater = zlib.decompressobj(GZIP_WBITS)
+        inflater.decompress(data[offset:position])
+        with contextlib.suppress(zlib.error):
+            for at in range(position, min(position + SALVAGE_STEP, end)):
+                pieces.append(inflater.decompress(data[at : at + 1]))
     return b"".join(pieces)
 
 

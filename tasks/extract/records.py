@@ -206,7 +206,7 @@ def _in_damaged_member(
         return
     for record in _record(content, last, offset, length):
         if _digest_fits(record):
-            yield replace(record, damage=None)
+            yield replace(record, damage=None, detail=problem)
         elif broken or _is_rubbish(data, end, last, grammar):
             yield _without_block(record, problem)
         else:

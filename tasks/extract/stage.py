@@ -347,6 +347,8 @@ class _Extraction:
     def _check_digest(self, record: Record, response: HttpResponse, digest: bytes) -> None:
         """Count payload digests that are missing or wrong. Neither drops a page: what counts is what is there."""
         declared = record.headers.get("warc-payload-digest", "").strip()
+        if not declared and response.status is None:  # a page stored alone is the whole block
+            declared = record.headers.get("warc-block-digest", "").strip()
         fits = digest_fits(declared, digest)
         self.metrics["digests_missing"] += not declared
         if fits is False and response.get("transfer-encoding"):
