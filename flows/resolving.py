@@ -14,6 +14,11 @@ from infra.errors import BadConfig
 
 PROFILES = Path(__file__).resolve().parents[1] / "infra" / "profiles"
 C = TypeVar("C", bound=FlowConfig)
+# Ways to say a network's shape (tasks/shape.py): the keys that choose each, and what else of an earlier layer goes when
+# another is chosen.
+_SIZES = frozenset({"hidden_size", "n_layers", "n_heads", "intermediate_size", "head_dim"})
+_PRESET, _DEPTH = frozenset({"preset"}), frozenset({"depth"})
+ALTERNATIVES = {"shape": ((_PRESET, _PRESET), (_DEPTH, _DEPTH), (_SIZES, _SIZES | {"n_kv_heads"}))}
 
 
 def profile_names() -> list[str]:
@@ -104,11 +109,20 @@ def parse_set(setting: str) -> dict[str, Any]:
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of `over` laid over those of `base`, section by section."""
+    """The values of `over` laid over those of `base`, section by section.
+
+    Where a section can be said in several ways (`ALTERNATIVES`), a later layer that uses one takes the others' place.
+    """
     result = dict(base)
     for name, value in over.items():
         old = result.get(name)
-        result[name] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        if isinstance(old, dict) and isinstance(value, dict):
+            ways = ALTERNATIVES.get(name, ())
+            chosen = [choosing for choosing, _ in ways if choosing & value.keys()]
+            replaced = {key for choosing, whole in ways if chosen and choosing not in chosen for key in whole}
+            result[name] = merged({key: kept for key, kept in old.items() if key not in replaced}, value)
+        else:
+            result[name] = value
     return result
 
 

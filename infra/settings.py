@@ -1,5 +1,6 @@
 """Where things are and how third parties behave: the environment, read when asked and never at import."""
 
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -39,7 +40,9 @@ def cache_dir() -> Path:
 
 
 def torch_extensions_dir() -> Path:
-    """Where DeepSpeed's C++ extension is built once for this Python and this torch."""
+    """Where DeepSpeed's C++ extension is built once for this installation: the build names its folders."""
     from importlib.metadata import version
 
-    return cache_dir() / f"torch_extensions-py{sys.version_info[0]}{sys.version_info[1]}-torch{version('torch')}"
+    installation = hashlib.sha256(sys.prefix.encode()).hexdigest()[:8]
+    python = f"py{sys.version_info[0]}{sys.version_info[1]}"
+    return cache_dir() / f"torch_extensions-{python}-torch{version('torch')}-{installation}"

@@ -24,7 +24,7 @@ class YarnScaling(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    type: Literal["yarn"] = "yarn"
+    type: Literal["yarn"] = Field("yarn", description="YaRN (Peng et al. 2023).")
     factor: float = Field(ge=1, description="New context over the original one (s in the paper).")
     original_max_seq_len: int = Field(ge=1, description="Context that the model was trained at, in tokens (L).")
     beta_fast: float = Field(32.0, gt=0, description="Rotations in L from which a frequency stays as it is.")
@@ -52,7 +52,7 @@ class Llama3Scaling(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    type: Literal["llama3"] = "llama3"
+    type: Literal["llama3"] = Field("llama3", description="As Llama 3.1 was stretched.")
     factor: float = Field(8.0, ge=1, description="Stretch of long wavelengths.")
     original_max_seq_len: int = Field(8192, ge=1, description="Context that the model was trained at, in tokens.")
     low_freq_factor: float = Field(1.0, gt=0, description="Rotations in the original context that count as few.")

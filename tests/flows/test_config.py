@@ -24,6 +24,16 @@ def test_set_beats_file_beats_profile(tmp_path):
     assert (config.tokenizer.vocab_size, config.mix.min_words, config.crawl.paths) == (2000, 7, ("a", "b"))
 
 
+@pytest.mark.parametrize(
+    ("setting", "left"),
+    [("preset=125m", {"preset": "125m"}), ("depth=6", {"depth": 6}), ("n_layers=3", {"n_layers": 3})],
+)
+def test_one_way_to_say_a_shape_takes_the_place_of_another(setting, left):
+    shape = resolve("pretrain", "demo", None, [f"pretrain.shape.{setting}"]).pretrain.shape.model_dump()
+    assert left.items() <= shape.items()
+    assert (shape["hidden_size"] is None) == ("n_layers" not in left)  # the profile gives sizes
+
+
 def test_a_file_may_hold_sections_of_other_flows_but_a_setting_may_not(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("tokenizer: {vocab_size: 1000}\n")
