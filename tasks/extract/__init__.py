@@ -1,6 +1,8 @@
-"""`extract`: WARC files in, one row of text a page out, and a reason for every response that became none.
+"""`extract`: files of a crawl in, one row of text a page out, and a reason for every response that became none.
 
-`warc.py` finds and reads the records of a byte range, `http.py` undoes what the transfer did to a body, `gates.py`
-turns away what is no page before anything dear happens, `charset.py` and `page.py` make text of the rest inside the
-child process of `sandbox.py`, and `stage.py` puts it together.
+`records.py` reads the records of a byte range: `members.py` frames what is compressed, `walk.py` goes from record to
+record, `warc.py` and `arc.py` say what one looks like (`grammar.py`: what that takes). `payload.py` finds the page in a
+record, `http.py` and `codings.py` undo what the transfer did to it, `gates.py` turns away what is no page before
+anything dear happens. `charset.py`, `plain.py` and `page.py` judge the rest and make text of it inside the child process
+of `sandbox.py` (`child.py`), and `stage.py` puts it together.
 """

@@ -41,7 +41,9 @@ def payload_of(record: Record, page_types: Collection[str]) -> Payload | Skip:
     if record.kind not in PAGE_KINDS and not _is_disguised_response(record):
         return _damage(record) or Skip("not_a_response", record.kind)
     if record.block is None:
-        return _damage(record) or Skip("too_large", f"a record of {record.headers.get('content-length')} bytes")
+        return _damage(record) or Skip(
+            "too_large", record.detail or f"a record of {record.headers.get('content-length')} bytes"
+        )
     content_type = record.headers.get("content-type", "")
     cut = record.damage is not None or "warc-segment-number" in record.headers
     if record.kind == "conversion":
