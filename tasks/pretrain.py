@@ -8,7 +8,6 @@ annealing to a learning rate of zero on the best data (Grattafiori et al. 2024, 
 """
 
 import math
-from collections.abc import Sequence
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -24,7 +23,7 @@ from model.outliers import SkipConfig
 from model.rope_scaling import RopeScaling
 from tasks.shape import Shape
 from tasks.tokenizer import Vocabulary
-from tasks.tokens.files import TokenFile, Tokens, prefixes, read_index, token_files
+from tasks.tokens.files import Tokens, prefixes, read_index, token_files
 from tasks.training import Model, run_job, special_tokens, work_of, write_token_bytes
 
 Dtype = Literal["auto", "bfloat16", "float32"]
@@ -44,6 +43,9 @@ class PhaseParams(Params):
         None,
         description="Learning rate, as shares of the peak; empty: the optimizer's schedule, which runs over "
         "the leading phases without one, or what the phase before ended with.",
+    )
+    split: Literal["train", "anneal"] = Field(
+        "train", description="anneal: only the documents that the mix marks for the last phase (mix.annealing)."
     )
     domains: list[str] | None = Field(None, min_length=1, description="Learn from these domains only; empty: all.")
 
@@ -118,22 +120,23 @@ def ramp_of(params: PretrainParams) -> list[tuple[int, int]]:
     return [(step.tokens, step.batch_size) for step in params.batch_ramp]
 
 
-def phases_of(params: PretrainParams, tokens: Tokens, files: Sequence[TokenFile]) -> list[Phase]:
+def phases_of(params: PretrainParams, tokens: Tokens) -> list[Phase]:
     """The run's phases with all that they take over from one another.
 
     Raises:
-        BadInput: a domain that the tokens do not have, or rows longer than a phase's data.
+        BadInput: a split or domain that the tokens do not have, or rows longer than a phase's data.
     """
     found: list[Phase] = []
     seq_len, learnt = params.seq_len, 0
     for phase in params.phases:
         seq_len = phase.seq_len or seq_len
+        files = token_files(tokens, phase.split)
         chosen = [file for file in files if phase.domains is None or file.domain in phase.domains]
         missing = sorted(set(phase.domains or ()) - {file.domain for file in chosen})
         if missing:
-            raise BadInput(f"phase {phase.name}: {tokens.ref} holds no training text of {', '.join(missing)}")
+            raise BadInput(f"phase {phase.name}: {tokens.ref} holds no {phase.split} text of {', '.join(missing)}")
         if sum(file.tokens for file in chosen) <= seq_len:
-            raise BadInput(f"phase {phase.name}: its training tokens do not fill one row of {seq_len}")
+            raise BadInput(f"phase {phase.name}: its {phase.split} tokens do not fill one row of {seq_len}")
         size = phase.batch_size or params.batch_size
         ramp = ramp_of(params) if phase.batch_size is None else []
         steps = phase.steps or steps_for(phase.tokens or 1, seq_len, size, ramp, learnt if ramp else 0)
@@ -188,7 +191,7 @@ def pretrain(
     n_rows = max(0, n_tokens - 1) // params.seq_len
     if n_rows == 0:
         raise BadInput(f"{tokens.ref}: {n_tokens} training tokens do not fill one row of {params.seq_len}")
-    phases = phases_of(params, tokens, files)
+    phases = phases_of(params, tokens)
     steps = sum(phase.steps for phase in phases) or steps_of(params, n_rows)
     job = Job(
         objective="lm" if params.objective == "causal" else "mlm",

@@ -11,9 +11,12 @@ from infra.params import Runtime
 from infra.store import Artifact, Store
 from tasks.exposure import trace
 from tasks.pretrain import PhaseParams, PretrainParams, Shape, phases_of, pretrain, steps_of
-from tasks.tokens.files import Tokens, token_files
+from tasks.tokenizer.stage import TokenizerParams, train_tokenizer
+from tasks.tokens.files import Tokens
+from tasks.tokens.stage import TokensParams, tokens
 from tasks.training import work_of, world_size_of
-from tests.tasks.test_training import corpus
+from tests.tasks.mixtures import mixture
+from tests.tasks.test_training import NAMES
 
 SMALL = Shape(hidden_size=32, n_layers=2, n_heads=4, n_kv_heads=2, intermediate_size=64)
 PHASED = PretrainParams.model_validate(
@@ -27,7 +30,7 @@ PHASED = PretrainParams.model_validate(
         "phases": [
             {"name": "main", "tokens": 700},
             {"name": "long", "steps": 2, "seq_len": 64, "rope_theta": 50_000.0, "batch_size": 2},
-            {"name": "anneal", "tokens": 256, "batch_size": 2, "rate": {"end": 0.0}, "domains": ["general"]},
+            {"name": "anneal", "tokens": 256, "batch_size": 2, "rate": {"end": 0.0}, "split": "anneal"},
         ],
         "skip": {},
         "export": "average",
@@ -40,28 +43,46 @@ PHASED = PretrainParams.model_validate(
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Artifact, Artifact]:
     """(store, tokenizer, tokens)"""
     store = Store(tmp_path_factory.mktemp("pretrain") / "store")
-    return store, *corpus(store)
+    documents = [
+        {
+            "doc_id": f"d{k}",
+            "text": f"A {NAMES[k % 8]} is a thing of code. See {NAMES[k % 5]} number {k}.\n" * 6,
+            "split": "validation" if k % 10 == 9 else "train",
+            "domain": "general",
+            "language": "en",
+            "anneal": k % 3 == 0,
+        }
+        for k in range(60)
+    ]
+    mix = mixture(store, [documents])
+    tokenizer = train_tokenizer.run(store, documents=mix, params=TokenizerParams(vocab_size=400))
+    return store, tokenizer, tokens.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams())
 
 
 def test_phases_take_over_what_they_do_not_say(made: tuple[Store, Artifact, Tokens]):
     """128 tokens a step until 300 have been seen (3 steps), then 192: 2 more make 768 of at least 700."""
-    _, _, tokens = made
-    found = phases_of(PHASED, tokens, token_files(tokens, "train"))
+    _, _, made_tokens = made
+    found = phases_of(PHASED, made_tokens)
     assert [(phase.name, phase.steps) for phase in found] == [("main", 5), ("long", 2), ("anneal", 2)]
     assert [phase.data.seq_len for phase in found if phase.data] == [32, 64, 64]
     assert [phase.rope_theta for phase in found] == [None, 50_000.0, None]
+    assert [[path.name for path in phase.data.train] for phase in found if phase.data] == [
+        ["train-00000"],
+        ["train-00000"],
+        ["anneal-00000"],
+    ]
     unknown = PHASED.model_copy(update={"phases": [PhaseParams(name="x", steps=1, domains=["poems"])]})
-    with pytest.raises(BadInput, match="no training text of poems"):
-        phases_of(unknown, tokens, token_files(tokens, "train"))
+    with pytest.raises(BadInput, match="no train text of poems"):
+        phases_of(unknown, made_tokens)
     long = PHASED.model_copy(update={"phases": [PhaseParams(name="x", steps=1, seq_len=1_000_000)]})
     with pytest.raises(BadInput, match="do not fill one row of 1000000"):
-        phases_of(long, tokens, token_files(tokens, "train"))
+        phases_of(long, made_tokens)
 
 
 def test_a_run_in_phases_leaves_the_last_ones_model(made: tuple[Store, Artifact, Tokens]):
-    store, tokenizer, tokens = made
+    store, tokenizer, made_tokens = made
     runtime = Runtime(world_size=1, csv=True, peak_flops=1e12)
-    model = pretrain.run(store, tokens=tokens, tokenizer=tokenizer, params=PHASED, runtime=runtime)
+    model = pretrain.run(store, tokens=made_tokens, tokenizer=tokenizer, params=PHASED, runtime=runtime)
     config = json.loads(model.file("model/config.json").read_text())
     assert (config["max_position_embeddings"], config["rope_theta"]) == (64, 50_000.0)
     metrics = model.manifest.metrics
