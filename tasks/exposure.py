@@ -1,48 +1,30 @@
 """Which data is in this model? From a training row back to WARC records, and from a page to the steps that saw it.
 
-Both directions rest on one fact: which rows a step shows is a pure function of the seed and the step
-(`model/batching.py`), and which tokens a row holds, and whose they are, is in the tokens artifact.
+Both directions rest on one fact: which rows a step shows is a pure function of the run's parameters and the step
+(`tasks/course.py`), and which tokens a row holds, and whose they are, is in the tokens artifact.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import accumulate
 from typing import Any
 
-import numpy as np
 import pyarrow.compute as pc
 
 from infra.errors import BadInput
 from infra.store import Artifact, Store
 from infra.store.maintenance import children
-from model.batching import sample_rows
+from tasks.course import Shown, shown
 from tasks.documents import open_part
-from tasks.tokens.files import token_files
-from tasks.tokens.trace import Position, TracedDocument, parse_stream, position_of, row_documents
+from tasks.pretrain import PretrainParams
+from tasks.tokens.files import ANNEAL, Tokens
+from tasks.tokens.trace import Position, TracedDocument, parse_stream, row_documents
 
 STREAM_PLACE = re.compile(r"(?P<stream>[^:]+):(?P<offset>\d+)")
 STEP_PLACE = re.compile(r"(?P<step>\d+):(?P<row>\d+)")
 TEXT_START = 80  # characters of a document that are shown
-SAMPLES_AT_ONCE = 1 << 20  # of a long run, so that memory stays bounded
-
-
-@dataclass(frozen=True)
-class Order:
-    """What fixes which rows a pretraining run showed, and when."""
-
-    steps: int
-    batch_size: int
-    seq_len: int
-    seed: int
-
-    @classmethod
-    def of(cls, model: Artifact) -> "Order":
-        """The order of a pretrain artifact."""
-        params, metrics = model.manifest.params, model.manifest.metrics
-        if params.get("phases") or params.get("batch_ramp"):
-            raise BadInput(f"{model.ref} was trained in phases or with growing batches: its rows cannot be traced yet")
-        return cls(metrics["steps"], params["batch_size"], params["seq_len"], params["seed"])
+# The parameters of `pretrain` that say which rows a step shows; the others may change from version to version.
+ORDERING = {"seq_len", "batch_size", "phases", "batch_ramp", "mixture", "max_epochs", "seed"}
 
 
 @dataclass(frozen=True)
@@ -99,20 +81,21 @@ def trace(artifact: Artifact, place: str) -> list[Origin]:
         match = STEP_PLACE.fullmatch(place)
         if match is None:
             raise BadInput(f"{place}: for {artifact.ref} give STEP:ROW, such as 100:3")
-        order, step = Order.of(artifact), int(match["step"])
-        if step >= order.steps:
-            raise BadInput(f"{place}: {artifact.ref} was trained for {order.steps} steps, 0 to {order.steps - 1}")
-        tokens = artifact.parent("tokens")
-        position = position_of(
-            tokens,
-            step=step,
-            row=int(match["row"]),
-            batch_size=order.batch_size,
-            seq_len=order.seq_len,
-            seed=order.seed,
-        )
-        return _origins(tokens, position)
+        run, step = shown_by(artifact), int(match["step"])
+        if step >= run.course.steps:
+            steps = run.course.steps
+            raise BadInput(f"{place}: {artifact.ref} was trained for {steps} steps, 0 to {steps - 1}")
+        return _origins(artifact.parent("tokens"), run.position(step, int(match["row"])))
     raise BadInput(f"{artifact.ref}: trace starts at an artifact of tokens or pretrain")
+
+
+def shown_by(model: Artifact) -> Shown:
+    """What a pretrain artifact was shown, from its parameters."""
+    given = {name: value for name, value in model.manifest.params.items() if name in ORDERING}
+    tokens = model.parent("tokens")
+    return shown(
+        PretrainParams.model_validate(given), Tokens(tokens.store, tokens.manifest), model.manifest.metrics["steps"]
+    )
 
 
 def exposures(store: Store, mix: Artifact, part: int, row: int) -> Iterator[Exposure]:
@@ -127,7 +110,7 @@ def exposures(store: Store, mix: Artifact, part: int, row: int) -> Iterator[Expo
             yield Exposure("tokens", tokens.ref, text, asdict(span))
         for child in children(store, tokens.ref):
             if child.stage == "pretrain":
-                yield _seen(store.open(child.ref), tokens, spans)
+                yield _seen(store.open(child.ref), spans)
 
 
 def _token_spans(tokens: Artifact, part: int, row: int) -> list[TracedDocument]:
@@ -139,50 +122,23 @@ def _token_spans(tokens: Artifact, part: int, row: int) -> list[TracedDocument]:
     return found
 
 
-def _seen(model: Artifact, tokens: Artifact, spans: list[TracedDocument]) -> Exposure:
-    """When a model saw the training spans of a document."""
-    if model.manifest.params.get("phases") or model.manifest.params.get("batch_ramp"):
-        return Exposure("pretrain", model.ref, "trained on these files in phases: by step this is not known", {})
-    order = Order.of(model)
-    rows = _rows_of(tokens, [span for span in spans if span.split == "train"], order.seq_len)
-    steps = steps_showing(rows, _row_total(tokens, order.seq_len), order)
-    if not rows:
+def _seen(model: Artifact, spans: list[TracedDocument]) -> Exposure:
+    """When a model saw the spans of a document."""
+    run = shown_by(model)
+    rows = run.rows_of(spans)
+    by_stream = run.steps_showing(rows)
+    steps = sorted(step for found in by_stream for step in found)
+    if not any(span.split in ("train", ANNEAL) for span in spans):
         return Exposure("pretrain", model.ref, "never seen: held out of training", {"steps": []})
+    if not any(rows):
+        return Exposure("pretrain", model.ref, "never seen: not among what it learned from", {"steps": []})
     if not steps:
-        return Exposure("pretrain", model.ref, f"not seen in its {order.steps:,} steps", {"steps": []})
-    shown = ", ".join(map(str, steps[:8])) + (" …" if len(steps) > 8 else "")
-    times = len(steps) / len(rows)
-    text = f"seen {times:.1f} times by step {order.steps:,}: its {len(rows)} rows {len(steps)} times, in steps {shown}"
-    return Exposure("pretrain", model.ref, text, {"steps": steps, "rows": rows})
-
-
-def steps_showing(rows: list[int], n_rows: int, order: Order) -> list[int]:
-    """The steps of a run in which any of these rows was shown, once for each time, in order."""
-    steps: list[int] = []
-    total = order.steps * order.batch_size
-    for first in range(0, total if rows else 0, SAMPLES_AT_ONCE):
-        shown = sample_rows(first, min(SAMPLES_AT_ONCE, total - first), n_rows, order.seed)
-        steps.extend(((np.flatnonzero(np.isin(shown, rows)) + first) // order.batch_size).tolist())
-    return steps
-
-
-def _row_total(tokens: Artifact, seq_len: int) -> int:
-    return max(0, sum(file.tokens for file in token_files(tokens, "train")) - 1) // seq_len
-
-
-def _rows_of(tokens: Artifact, spans: list[TracedDocument], seq_len: int) -> list[int]:
-    """The training rows that predict a token of the spans: row r predicts tokens r T + 1 … r T + T of the stream."""
-    if not spans:
-        return []
-    files = token_files(tokens, "train")
-    before = accumulate((file.tokens for file in files), initial=0)
-    starts = dict(zip((file.file for file in files), before, strict=False))
-    last_row = _row_total(tokens, seq_len) - 1
-    rows: set[int] = set()
-    for span in spans:
-        first, end = starts[span.file] + span.token_start, starts[span.file] + span.token_end
-        rows.update(range(max(first - 1, 0) // seq_len, min((end - 2) // seq_len, last_row) + 1))
-    return sorted(rows)
+        return Exposure("pretrain", model.ref, f"not seen in its {run.course.steps:,} steps", {"steps": []})
+    listed = ", ".join(map(str, steps[:8])) + (" …" if len(steps) > 8 else "")
+    times = sum(len(found) / len(own) for found, own in zip(by_stream, rows, strict=True) if own)
+    n_rows, n_steps = sum(map(len, rows)), run.course.steps
+    text = f"seen {times:.1f} times by step {n_steps:,}: its {n_rows} rows {len(steps)} times, in steps {listed}"
+    return Exposure("pretrain", model.ref, text, {"steps": steps, "rows": rows[0] if len(rows) == 1 else rows})
 
 
 def _origins(tokens: Artifact, position: Position) -> list[Origin]:

@@ -7,8 +7,7 @@ A run may have phases: the usual three are the main one, a longer context with a
 annealing to a learning rate of zero on the best data (Grattafiori et al. 2024, section 3.4; OLMo 2, section 4).
 """
 
-import math
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,16 +16,17 @@ from infra.params import Params, Runtime
 from infra.stage import Draft, stage
 from model.averaging import Average
 from model.config import LSTMConfig, ModelConfig, OptimConfig
-from model.course import course_of, steps_for, tokens_in
-from model.job import Data, Job, Phase, RampStep, Rate
+from model.job import Job, RampStep, Rate
 from model.outliers import SkipConfig
 from model.rope_scaling import RopeScaling
+from tasks.course import phases_of, reading_of, shown, steps_of
 from tasks.shape import Shape
 from tasks.tokenizer import Vocabulary
 from tasks.tokens.files import Tokens, prefixes, read_index, token_files
 from tasks.training import Model, run_job, special_tokens, work_of, write_token_bytes
 
 Dtype = Literal["auto", "bfloat16", "float32"]
+MixtureParam = dict[str, Annotated[float, Field(ge=0)]] | Literal["recipe", "natural"]
 
 
 class PhaseParams(Params):
@@ -48,6 +48,8 @@ class PhaseParams(Params):
         "train", description="anneal: only the documents that the mix marks for the last phase (mix.annealing)."
     )
     domains: list[str] | None = Field(None, min_length=1, description="Learn from these domains only; empty: all.")
+    mixture: MixtureParam | None = Field(None, description="As the run's `mixture`, which holds where this is empty.")
+    max_epochs: float | None = Field(None, gt=0, description="As the run's `max_epochs`, counted from this phase on.")
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -85,6 +87,16 @@ class PretrainParams(Params):
         "last", description="Weights of the model: the last step's, the lowest validation loss's, or a mean of steps."
     )
     average: Average | None = Field(None, description="Which steps are averaged, with export: average.")
+    mixture: MixtureParam = Field(
+        "natural",
+        description="How rows are drawn. natural: all training text as one, by what there is. recipe: the shares that"
+        " the mix has drawn up. Or domain -> weight, as shares of the tokens; a domain without one is left out.",
+    )
+    max_epochs: float | None = Field(
+        None,
+        gt=0,
+        description="How often a mixture may show a row; a longer run is refused. Empty: as the recipe says, or any.",
+    )
     optim: OptimConfig = Field(default_factory=OptimConfig, description="Optimizer and schedule.")
     document_mask: bool = Field(True, description="Attention stays inside a document.")
     dtype: Dtype = Field("auto", description="Of matrix products; auto: bfloat16 where the hardware has it.")
@@ -105,54 +117,6 @@ class PretrainParams(Params):
         if self.objective == "masked" and self.shape.architecture == "lstm":
             raise ValueError("an lstm reads forwards only: objective masked needs a transformer")
         return self
-
-
-def steps_of(params: PretrainParams, n_rows: int) -> int:
-    """Optimizer steps over a split of `n_rows` rows."""
-    if params.steps is not None:
-        return params.steps
-    wanted = params.tokens if params.tokens is not None else params.epochs * n_rows * params.seq_len
-    return max(1, steps_for(math.ceil(wanted), params.seq_len, params.batch_size, ramp_of(params)))
-
-
-def ramp_of(params: PretrainParams) -> list[tuple[int, int]]:
-    """The batch ramp as `model.course` takes it."""
-    return [(step.tokens, step.batch_size) for step in params.batch_ramp]
-
-
-def phases_of(params: PretrainParams, tokens: Tokens) -> list[Phase]:
-    """The run's phases with all that they take over from one another.
-
-    Raises:
-        BadInput: a split or domain that the tokens do not have, or rows longer than a phase's data.
-    """
-    found: list[Phase] = []
-    seq_len, learnt = params.seq_len, 0
-    for phase in params.phases:
-        seq_len = phase.seq_len or seq_len
-        files = token_files(tokens, phase.split)
-        chosen = [file for file in files if phase.domains is None or file.domain in phase.domains]
-        missing = sorted(set(phase.domains or ()) - {file.domain for file in chosen})
-        if missing:
-            raise BadInput(f"phase {phase.name}: {tokens.ref} holds no {phase.split} text of {', '.join(missing)}")
-        if sum(file.tokens for file in chosen) <= seq_len:
-            raise BadInput(f"phase {phase.name}: its {phase.split} tokens do not fill one row of {seq_len}")
-        size = phase.batch_size or params.batch_size
-        ramp = ramp_of(params) if phase.batch_size is None else []
-        steps = phase.steps or steps_for(phase.tokens or 1, seq_len, size, ramp, learnt if ramp else 0)
-        found.append(
-            Phase(
-                name=phase.name,
-                steps=steps,
-                data=Data(train=prefixes(tokens, chosen), seq_len=seq_len, document_mask=params.document_mask),
-                batch_size=phase.batch_size,
-                rope_theta=phase.rope_theta,
-                rope_scaling=phase.rope_scaling,
-                rate=phase.rate,
-            )
-        )
-        learnt += tokens_in(steps, seq_len, size, ramp, learnt)
-    return found
 
 
 def shape_of(params: PretrainParams, vocab_size: int) -> ModelConfig | LSTMConfig:
@@ -185,22 +149,17 @@ def pretrain(
         raise BadInput(f"{tokens.ref} was not made with {tokenizer.ref}: their vocabularies differ in size")
     if model is not None and model.encoder.vocab_size != encoder.vocab_size:
         raise BadInput(f"{model.ref} has another vocabulary than {tokenizer.ref}")
-    files = token_files(tokens, "train")
+    reading = reading_of(params, tokens)
     held_out = token_files(tokens, "validation") if _has(tokens, "validation") else []
-    n_tokens = sum(file.tokens for file in files)
-    n_rows = max(0, n_tokens - 1) // params.seq_len
-    if n_rows == 0:
-        raise BadInput(f"{tokens.ref}: {n_tokens} training tokens do not fill one row of {params.seq_len}")
     phases = phases_of(params, tokens)
-    steps = sum(phase.steps for phase in phases) or steps_of(params, n_rows)
+    steps = sum(phase.steps for phase in phases) or steps_of(params, reading.n_rows)
     job = Job(
         objective="lm" if params.objective == "causal" else "mlm",
         shape=shape_of(params, encoder.vocab_size) if model is None else None,
         init_from=model.folder if model is not None else None,
-        data=Data(
-            train=prefixes(tokens, files),
+        data=reading.data(
+            tokens,
             validation=prefixes(tokens, held_out),
-            seq_len=params.seq_len,
             document_mask=params.document_mask,
             token_bytes=write_token_bytes(encoder, out.scratch / "token_bytes.npy"),
             validation_rows=params.validation_rows,
@@ -220,16 +179,20 @@ def pretrain(
         seed=params.seed,
         dtype=params.dtype,
     )
+    shown_by = shown(params, tokens, steps)
+    shown_by.check()
     run_job(job, runtime, out, tokenizer.file("tokenizer.json").parent, chat=False)
     # Rows repeat only when all have been shown. A phase that cuts other rows, or of some domains, is not counted here.
-    course = course_of(job)
-    shown = min(n_rows, sum(one.steps * one.batch_size for one in course.segments if one.stream == 0))
+    n_tokens = sum(file.tokens for file in token_files(tokens, "train"))
+    main = shown_by.streams[0]
+    in_files, in_rows = sum(file.tokens for file in main.files), main.n_rows * main.seq_len
     out.count(
         "tokens",
         n_tokens,
         dropped={
-            "outside_rows": n_tokens - n_rows * params.seq_len,  # the first one, and a last row that would be short
-            "not_reached": (n_rows - shown) * params.seq_len,
+            "not_in_mixture": n_tokens - in_files,
+            "outside_rows": in_files - in_rows,  # of each stream the first one, and a last row that would be short
+            "not_reached": in_rows - main.shown_rows(shown_by.course.samples_of(0)) * main.seq_len,
         },
         out=1,
         out_unit="models",

@@ -1,8 +1,7 @@
-"""From a token back to the document it is of, and from a row of a training step to its tokens.
+"""From tokens back to the documents they are of.
 
 trace(tokens, "general/train", 1234)            the document of token 1,234 of that stream
 row_documents(tokens, position)                 the documents in one row of a training batch
-position_of(tokens, step=10, row=3, …)          which tokens that row was
 """
 
 import bisect
@@ -14,7 +13,6 @@ import numpy as np
 
 from infra.errors import BadInput
 from infra.store import Artifact
-from model.batching import sample_rows
 from tasks.tokens.files import TokenFile, token_files
 
 
@@ -38,12 +36,13 @@ class TracedDocument:
 
 @dataclass(frozen=True)
 class Position:
-    """Tokens [start, stop) of a split's stream (of one domain, if given)."""
+    """Tokens [start, stop) of a split's stream (of one domain, if given), or of these files one after the other."""
 
     split: str
     start: int
     stop: int
     domain: str | None = None
+    files: tuple[TokenFile, ...] | None = None
 
 
 def parse_stream(name: str) -> tuple[str | None, str]:
@@ -79,7 +78,7 @@ def row_documents(tokens: Artifact, position: Position) -> list[TracedDocument]:
     Raises:
         BadInput: the range is empty or not inside the stream.
     """
-    files = token_files(tokens, position.split, position.domain)
+    files = position.files or token_files(tokens, position.split, position.domain)
     ends = list(accumulate(file.tokens for file in files))
     if not 0 <= position.start < position.stop <= ends[-1]:
         raise BadInput(
@@ -93,38 +92,6 @@ def row_documents(tokens: Artifact, position: Position) -> list[TracedDocument]:
         found += _documents_in(tokens, files[number], max(position.start - before, 0), position.stop - before)
         number += 1
     return found
-
-
-def position_of(
-    tokens: Artifact,
-    *,
-    step: int,
-    row: int,
-    batch_size: int,
-    seq_len: int,
-    seed: int,
-    split: str = "train",
-    domain: str | None = None,
-) -> Position:
-    """Which tokens a row of a training step was: its inputs and the last label, seq_len + 1 tokens.
-
-    Args:
-        step: optimizer step from 0.
-        row: number of the sequence in the step's global batch, [0, batch_size).
-        batch_size: sequences a step.
-        seq_len: tokens a sequence.
-        seed: of the run's data order.
-
-    Raises:
-        BadInput: no such row, or the stream is shorter than one row.
-    """
-    if not 0 <= row < batch_size or step < 0:
-        raise BadInput(f"step {step}, row {row}: a step has rows 0 to {batch_size - 1}, and steps count from 0")
-    n_rows = (sum(file.tokens for file in token_files(tokens, split, domain)) - 1) // seq_len
-    if n_rows < 1:
-        raise BadInput(f"{tokens.ref}: {domain or 'all domains'}/{split} is shorter than one row of {seq_len} tokens")
-    start = int(sample_rows(step * batch_size + row, 1, n_rows, seed)[0]) * seq_len
-    return Position(split, start, start + seq_len + 1, domain)
 
 
 def _documents_in(tokens: Artifact, file: TokenFile, start: int, stop: int) -> Sequence[TracedDocument]:

@@ -1,6 +1,5 @@
 """Both directions between pages and training rows, against what the loader really shows."""
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -11,7 +10,7 @@ from infra.store import Artifact
 from model.batching import sample_rows
 from model.data import TokenRows
 from tasks.encoding import Encoder
-from tasks.exposure import Order, exposures, steps_showing, trace
+from tasks.exposure import exposures, trace
 from tasks.tokenizer import TokenizerParams, train_tokenizer
 from tasks.tokens.files import prefixes, token_files
 from tasks.tokens.stage import TokensParams, tokens
@@ -105,12 +104,12 @@ def road(store):
     return store, mixed, tokenized, model
 
 
-def shown_by(tokenized, model):
+def rows_shown(tokenized, model):
     """step -> row of the batch -> labels, by the loader itself."""
-    order = Order.of(model)
-    rows = TokenRows(prefixes(tokenized, token_files(tokenized, "train")), order.seq_len)
-    for step in range(order.steps):
-        for place, row in enumerate(sample_rows(step * order.batch_size, order.batch_size, len(rows), order.seed)):
+    size, seed = model.manifest.params["batch_size"], model.manifest.params["seed"]
+    rows = TokenRows(prefixes(tokenized, token_files(tokenized, "train")), model.manifest.params["seq_len"])
+    for step in range(model.manifest.metrics["steps"]):
+        for place, row in enumerate(sample_rows(step * size, size, len(rows), seed)):
             yield step, place, rows[int(row)]
 
 
@@ -118,7 +117,7 @@ def test_a_row_of_a_step_leads_to_the_documents_whose_tokens_it_holds(road):
     _, mixed, tokenized, model = road
     encoder = Encoder.load(tokenized.parent("tokenizer").path / "data")
     texts = {row["doc_id"]: row["text"] for row in mixed.read_table("documents").to_pylist()}
-    for step, place, shown in list(shown_by(tokenized, model))[::5]:
+    for step, place, shown in list(rows_shown(tokenized, model))[::5]:
         origins = trace(model, f"{step}:{place}")
         whole = "".join(texts[origin.doc_id] + "<|endoftext|>" for origin in origins)
         assert encoder.decode(shown.tokens.tolist()).replace("<|endoftext|>", "") in whole.replace("<|endoftext|>", "")
@@ -127,15 +126,15 @@ def test_a_row_of_a_step_leads_to_the_documents_whose_tokens_it_holds(road):
 
 
 def test_a_document_is_seen_in_exactly_the_steps_that_predict_one_of_its_tokens(road):
-    store, mixed, tokenized, model = road
+    store, mixed, tokenized, _ = road
     for row in (0, 3, N_DOCUMENTS - 1):
         (span,) = [e.details for e in exposures(store, mixed, 0, row) if e.stage == "tokens"]
         (seen,) = [e.details for e in exposures(store, mixed, 0, row) if e.stage == "pretrain"]
-        order = Order.of(model)
+        order = RunParams()
         stream = TokenRows(prefixes(tokenized, token_files(tokenized, "train")), order.seq_len)
         mine = set(range(span["token_start"], span["token_end"]))
         expected = []
-        for step in range(order.steps):
+        for step in range(9):
             for number in sample_rows(step * order.batch_size, order.batch_size, len(stream), order.seed):
                 labels = range(int(number) * order.seq_len + 1, (int(number) + 1) * order.seq_len + 1)
                 expected += [step] * bool(mine & set(labels))
@@ -170,10 +169,3 @@ def test_a_place_that_does_not_exist_is_one_line(road, stage, place, message):
     store, *_ = road
     with pytest.raises(BadInput, match=message):
         trace(store.open(stage), place)
-
-
-def test_steps_showing_counts_every_time():
-    order = Order(steps=20, batch_size=3, seq_len=8, seed=1)
-    shown = sample_rows(0, 60, 7, 1)
-    assert steps_showing([2, 5], 7, order) == (np.flatnonzero(np.isin(shown, [2, 5])) // 3).tolist()
-    assert steps_showing([], 7, order) == []

@@ -9,11 +9,12 @@ from pydantic import ValidationError
 from infra.errors import BadInput
 from infra.params import Runtime
 from infra.store import Artifact, Store
-from tasks.exposure import trace
+from tasks.exposure import shown_by
 from tasks.pretrain import PhaseParams, PretrainParams, Shape, phases_of, pretrain, steps_of
 from tasks.tokenizer.stage import TokenizerParams, train_tokenizer
 from tasks.tokens.files import Tokens
 from tasks.tokens.stage import TokensParams, tokens
+from tasks.tokens.trace import row_documents
 from tasks.training import work_of, world_size_of
 from tests.tasks.mixtures import mixture
 from tests.tasks.test_training import NAMES
@@ -94,8 +95,9 @@ def test_a_run_in_phases_leaves_the_last_ones_model(made: tuple[Store, Artifact,
     assert rows[-1]["lr"] == pytest.approx(PHASED.optim.lr / 2)
     assert metrics["val_loss"] != rows[-1]["val_loss"]
     assert model.file("csv/loss.csv").read_text().startswith("step,loss\n1,")
-    with pytest.raises(BadInput, match="cannot be traced yet"):
-        trace(model, "1:1")
+    run = shown_by(model)
+    assert [run.course.at(step).phase for step in range(9)] == [0] * 5 + [1] * 2 + [2] * 2
+    assert {document.split for document in row_documents(made_tokens, run.position(8, 1))} == {"anneal"}
 
 
 def test_a_ramp_shortens_a_run():

@@ -5,13 +5,13 @@ import pytest
 
 from infra.errors import BadInput
 from infra.store import Artifact, Store
-from model.batching import sample_rows
 from model.data import TokenRows
 from tasks.tokenizer import TokenizerParams, train_tokenizer
 from tasks.tokens.files import prefixes, token_files
+from tasks.tokens.rows import read_rows
 from tasks.tokens.stage import TokensParams
 from tasks.tokens.stage import tokens as tokens_of
-from tasks.tokens.trace import Position, parse_stream, position_of, row_documents, trace
+from tasks.tokens.trace import Position, parse_stream, row_documents, trace
 from tests.tasks.mixtures import mixture
 from tests.tasks.tokens.test_stage import PARTS, read_megatron
 
@@ -67,9 +67,9 @@ def test_a_range_lists_all_its_documents_in_order(tokens: Artifact) -> None:
 
 def test_a_row_of_a_step_is_what_the_loader_shows(tokens: Artifact) -> None:
     rows = TokenRows(prefixes(tokens, token_files(tokens, "train")), seq_len=32)
-    for step, row in [(0, 0), (3, 1), (40, 3)]:
-        position = position_of(tokens, step=step, row=row, batch_size=4, seq_len=32, seed=7)
-        number = int(sample_rows(step * 4 + row, 1, len(rows), 7)[0])
+    reading = read_rows(tokens, 32)
+    for number in (0, 1, len(rows) // 2, len(rows) - 1):
+        position = reading.position(number)
         np.testing.assert_array_equal(rows[number].tokens, rows.read(position.start, position.stop - 1))
         assert row_documents(tokens, position)
 
@@ -88,7 +88,3 @@ def test_positions_outside_are_named_with_the_size_of_the_stream(tokens: Artifac
         trace(tokens, "test", -1)
     with pytest.raises(BadInput, match="it holds code/test"):
         trace(tokens, "law/train", 0)
-    with pytest.raises(BadInput, match="rows 0 to 3"):
-        position_of(tokens, step=0, row=4, batch_size=4, seq_len=8, seed=0)
-    with pytest.raises(BadInput, match="shorter than one row"):
-        position_of(tokens, step=0, row=0, batch_size=4, seq_len=1 << 30, seed=0)

@@ -1,0 +1,182 @@
+"""What a pretraining run shows, and when: its phases, the rows of each, and from a step to documents and back.
+
+`pretrain` trains by it and `exposure` explains by it; that the training process draws the same follows from
+`model/course.py` and `model/mixture.py`, which both use.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from infra.errors import BadConfig, BadInput
+from model.course import Course, make_course, steps_for, stream_seed, tokens_in
+from model.job import Phase
+from model.mixture import Mixture, drawn_rows
+from tasks.tokens.files import Tokens
+from tasks.tokens.rows import Reading, read_rows
+from tasks.tokens.trace import Position, TracedDocument
+
+if TYPE_CHECKING:
+    from tasks.pretrain import PretrainParams
+
+SAMPLES_AT_ONCE = 1 << 20  # of a long run, so that memory stays bounded
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The rows of a run. `streams`: what is read, by the numbers that the course has for them."""
+
+    course: Course
+    streams: tuple[Reading, ...]
+    seed: int
+
+    def check(self) -> None:
+        """Refuse a run that shows a domain more often than it may.
+
+        Raises:
+            BadConfig: it does; the message says how long a run may be.
+        """
+        for number, reading in enumerate(self.streams):
+            if isinstance(reading.source, Mixture):
+                try:
+                    reading.source.check(self.course.samples_of(number))
+                except ValueError as error:
+                    raise BadConfig(f"pretrain.mixture: {error}; train for fewer, or raise max_epochs") from error
+
+    def position(self, step: int, row: int) -> Position:
+        """Which tokens a row of a step's global batch was; both count from 0.
+
+        Raises:
+            BadInput: no such row.
+        """
+        place = self.course.at(step)
+        if not 0 <= row < place.batch_size:
+            raise BadInput(f"step {step}, row {row}: step {step} has rows 0 to {place.batch_size - 1}")
+        reading = self.streams[place.stream]
+        return reading.position(int(self.course.rows(step, reading.source, self.seed)[row]))
+
+    def rows_of(self, spans: Iterable[TracedDocument]) -> list[list[int]]:
+        """The rows that predict a token of the spans, of each stream."""
+        found: list[set[int]] = [set() for _ in self.streams]
+        for span in spans:
+            for rows, reading in zip(found, self.streams, strict=True):
+                rows.update(reading.rows_of(span.file, span.token_start, span.token_end))
+        return [sorted(rows) for rows in found]
+
+    def steps_showing(self, rows: Sequence[Sequence[int]]) -> list[list[int]]:
+        """The steps in which any of these rows of each stream was shown, once for each time, in order."""
+        found: list[list[int]] = [[] for _ in self.streams]
+        for segment in self.course.segments:
+            source, wanted = self.streams[segment.stream].source, rows[segment.stream]
+            total = segment.steps * segment.batch_size if wanted else 0
+            seed = stream_seed(self.seed, segment.stream)
+            for first in range(0, total, SAMPLES_AT_ONCE):
+                count = min(SAMPLES_AT_ONCE, total - first)
+                shown_rows = drawn_rows(segment.first_sample + first, count, source, seed)
+                places = np.flatnonzero(np.isin(shown_rows, wanted)) + first
+                found[segment.stream].extend((segment.first_step + places // segment.batch_size).tolist())
+        return found
+
+
+def shown(params: "PretrainParams", tokens: Tokens, steps: int) -> Shown:
+    """What a run of so many steps shows.
+
+    Raises:
+        BadInput: see `read_rows`.
+    """
+    ramp = ramp_of(params)
+    if not params.phases:
+        reading = reading_of(params, tokens)
+        course = make_course([(steps, None)], [0], [reading.seq_len], params.batch_size, ramp)
+        return Shown(course, (reading,), params.seed)
+    readings = phase_readings(params, tokens)
+    phases = phases_of(params, tokens)
+    streams = tuple(dict.fromkeys(readings))
+    course = make_course(
+        [(phase.steps, phase.batch_size) for phase in phases],
+        [streams.index(reading) for reading in readings],
+        [reading.seq_len for reading in readings],
+        params.batch_size,
+        ramp,
+    )
+    return Shown(course, streams, params.seed)
+
+
+def steps_of(params: "PretrainParams", n_rows: int) -> int:
+    """Optimizer steps of a run without phases over `n_rows` rows."""
+    if params.steps is not None:
+        return params.steps
+    wanted = params.tokens if params.tokens is not None else params.epochs * n_rows * params.seq_len
+    return max(1, steps_for(math.ceil(wanted), params.seq_len, params.batch_size, ramp_of(params)))
+
+
+def ramp_of(params: "PretrainParams") -> list[tuple[int, int]]:
+    """The batch ramp as `model.course` takes it."""
+    return [(step.tokens, step.batch_size) for step in params.batch_ramp]
+
+
+def reading_of(params: "PretrainParams", tokens: Tokens) -> Reading:
+    """What a run without phases learns from.
+
+    Raises:
+        BadInput: see `read_rows`.
+    """
+    return read_rows(tokens, params.seq_len, mixture=params.mixture, max_epochs=params.max_epochs)
+
+
+def phase_readings(params: "PretrainParams", tokens: Tokens) -> list[Reading]:
+    """What each phase learns from.
+
+    Raises:
+        BadInput: see `read_rows`.
+    """
+    readings: list[Reading] = []
+    seq_len = params.seq_len
+    for phase in params.phases:
+        seq_len = phase.seq_len or seq_len
+        inherited = phase.mixture is None
+        try:
+            reading = read_rows(
+                tokens,
+                seq_len,
+                split=phase.split,
+                domains=phase.domains,
+                mixture=params.mixture if phase.mixture is None else phase.mixture,
+                inherited=inherited,
+                max_epochs=params.max_epochs if inherited and phase.max_epochs is None else phase.max_epochs,
+            )
+        except BadInput as error:
+            raise BadInput(f"phase {phase.name}: {error}") from error
+        readings.append(reading)
+    return readings
+
+
+def phases_of(params: "PretrainParams", tokens: Tokens) -> list[Phase]:
+    """The run's phases with all that they take over from one another.
+
+    Raises:
+        BadInput: see `read_rows`.
+    """
+    found: list[Phase] = []
+    learnt = 0
+    for phase, reading in zip(params.phases, phase_readings(params, tokens), strict=True):
+        seq_len = reading.seq_len
+        size = phase.batch_size or params.batch_size
+        ramp = ramp_of(params) if phase.batch_size is None else []
+        steps = phase.steps or steps_for(phase.tokens or 1, seq_len, size, ramp, learnt if ramp else 0)
+        found.append(
+            Phase(
+                name=phase.name,
+                steps=steps,
+                data=reading.data(tokens, document_mask=params.document_mask),
+                batch_size=phase.batch_size,
+                rope_theta=phase.rope_theta,
+                rope_scaling=phase.rope_scaling,
+                rate=phase.rate,
+            )
+        )
+        learnt += tokens_in(steps, seq_len, size, ramp, learnt)
+    return found
