@@ -12,6 +12,7 @@ from tasks.extract.stage import extract
 from tasks.filter import filter_documents
 from tasks.measure import measure
 from tasks.mix.stage import mix
+from tasks.pii.stage import pii
 from tasks.signatures import signatures
 from tests.miniature import miniature_crawl
 
@@ -35,8 +36,9 @@ def curate(store: Store, *places: Path) -> dict[str, Artifact]:
     filtered = filter_documents.run(store, documents=measured)
     signed = signatures.run(store, documents=filtered)
     deduplicated = deduplicate.run(store, signatures=[signed])
-    mixed = mix.run(store, documents=deduplicated)
-    made = [extracted, measured, filtered, signed, deduplicated, mixed]
+    masked = pii.run(store, documents=deduplicated)
+    mixed = mix.run(store, documents=masked)
+    made = [extracted, measured, filtered, signed, deduplicated, masked, mixed]
     return {artifact.stage: artifact for artifact in made}
 
 

@@ -18,7 +18,7 @@ from infra.store import Store
 from tests.tasks.conftest import curate
 
 GOLDEN = Path(__file__).with_name("golden.json")
-STAGES = ("extract", "measure", "filter", "signatures", "dedup", "mix")
+STAGES = ("extract", "measure", "filter", "signatures", "dedup", "pii", "mix")
 WRITE = "SLUICE_WRITE_GOLDEN" in os.environ
 
 

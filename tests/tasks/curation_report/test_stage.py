@@ -114,7 +114,7 @@ def test_personal_data_is_on_the_page_of_neither_kept_nor_dropped_documents(spar
 def test_the_page_is_the_same_each_time(curated, report, tmp_path):
     again = Store(tmp_path / "again")
     again.root.mkdir(parents=True, exist_ok=True)
-    for stage in ("extract", "measure", "filter", "signatures", "dedup", "mix"):
+    for stage in ("extract", "measure", "filter", "signatures", "dedup", "pii", "mix"):
         (again.root / stage).symlink_to(curated.store.root / stage)
     made = curation_report.run(again, documents=again.open(curated["mix"].ref), params=CurationReportParams(samples=2))
     assert made.ref == report.ref
