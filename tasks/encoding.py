@@ -129,25 +129,22 @@ class Encoder:
         text that begins with a word, and what the tokenizer normalises or does not know is counted as it comes back.
         """
         spec = json.loads(self.tokenizer.to_str())
-        decoder = spec["decoder"] or {}
+        decoders = (spec["decoder"] or {}).get("decoders", [spec["decoder"] or {}])
+        byte_level = any(decoder.get("type") == "ByteLevel" for decoder in decoders)
         special = {token["id"] for token in spec["added_tokens"] if token["special"]} | set(self.special_ids.values())
+        before = self.encode("a")
+        n_before = len(self.decode(before).encode())
         sizes = np.zeros(self.vocab_size, dtype=np.int32)
         for name, token in self.tokenizer.get_vocab(with_added_tokens=True).items():
             if token in special:
                 continue
-            if decoder.get("type") == "ByteLevel":
+            if byte_level:
                 sizes[token] = len(name)  # spelt with one character a byte (GPT-2's alphabet)
             elif BYTE_TOKEN.fullmatch(name):
                 sizes[token] = 1
             else:
-                sizes[token] = len(self.decode([*self._letter, token]).encode()) - len(
-                    self.decode(self._letter).encode()
-                )
+                sizes[token] = len(self.decode([*before, token]).encode()) - n_before
         return sizes
-
-    @cached_property
-    def _letter(self) -> list[int]:
-        return self.encode("a")
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text: ordinary tokens only, nothing added."""

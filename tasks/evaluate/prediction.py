@@ -58,16 +58,8 @@ class HeldOut:
 
 
 def token_bytes(encoder: "Encoder") -> Ids:
-    """UTF-8 bytes of each id, int64[vocab]; 0 for specials.
-
-    In a byte-level vocabulary a token is written with one character a byte (GPT-2's byte alphabet).
-    """
-    sizes = np.zeros(encoder.vocab_size, np.int64)
-    specials = set(encoder.special_ids.values())
-    for token, index in encoder.tokenizer.get_vocab(with_added_tokens=True).items():
-        if index not in specials:
-            sizes[index] = len(token)
-    return sizes
+    """UTF-8 bytes of each id, int64[vocab]; 0 for specials."""
+    return encoder.token_bytes().astype(np.int64)
 
 
 def take_heldout(files: Sequence["IndexedDataset"], bytes_of: Ids, max_tokens: int) -> HeldOut:
