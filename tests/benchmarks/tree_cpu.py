@@ -1,19 +1,22 @@
 """CPU seconds of a command and of everything it starts: the JVM, Spark's Python workers, servers, sandboxes.
 
-The kernel adds a process's CPU time to its parent's account when the parent waits for it. A process whose parent has
-died would be lost to the account; as a *subreaper* (prctl(2)) we inherit it instead, and wait for it ourselves.
+The kernel's own account of children will not do: Spark's daemon ignores the end of its workers, and then their time is
+lost. So the tree is looked at ten times a second, and each process counts with what it had used when it was last seen.
+Processes whose parent has died would leave the tree; as a *subreaper* (prctl(2)) we inherit them instead.
 """
 
 import ctypes
 import os
-import resource
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
+LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Measured:
 def measured(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> Measured:
     """Run a command to its end, and all of its descendants to theirs; its output goes to `log`."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    before, began = _children_cpu(), time.monotonic()
+    used: dict[tuple[int, float], float] = {}
+    began = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -37,16 +41,33 @@ def measured(command: Sequence[str], log: Path, environment: Mapping[str, str] |
             stderr=subprocess.STDOUT,
             env={**os.environ, **(environment or {})},
         )
-        status = process.wait()
+        while process.poll() is None:
+            _look(used)
+            time.sleep(LOOK_SECONDS)
     wall = time.monotonic() - began
+    while _look(used):  # what outlives the command for a moment
+        _reap()
+        time.sleep(LOOK_SECONDS)
+    return Measured(process.returncode, wall, sum(used.values()))
+
+
+def _look(used: dict[tuple[int, float], float]) -> int:
+    """Note the CPU time of every living descendant; returns how many there are."""
+    living = psutil.Process().children(recursive=True)
+    for process in living:
+        try:
+            times = process.cpu_times()
+            used[process.pid, process.create_time()] = times.user + times.system
+        except psutil.NoSuchProcess:
+            continue
+    return len(living)
+
+
+def _reap() -> None:
+    """Take the status of inherited processes that have ended, so that they go."""
     while True:
         try:
-            os.waitpid(-1, 0)
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                return
         except ChildProcessError:
-            break
-    return Measured(status, wall, _children_cpu() - before)
-
-
-def _children_cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+            return
