@@ -36,9 +36,9 @@ def render(data: CurationData) -> str:
 def tiles(data: CurationData) -> list[tuple[str, str, str]]:
     """The figures at the top, as (label, value, note)."""
     found = [("documents left", f"{data.kept:,}", f"of {data.measured:,} extracted")]
-    if data.funnel:
-        first = data.funnel[0]
-        found.insert(0, (f"{first.unit_in} read", f"{first.n_in:,}", f"{first.n_dropped:,} gave no text"))
+    for row in data.funnel:
+        if row.stage == "extract":
+            found.insert(0, (f"{row.unit_in} read", f"{row.n_in:,}", f"{row.n_dropped:,} gave no text"))
     if data.measured:
         found.append(("yield", f"{100 * data.kept / data.measured:.1f} %", "documents left of those extracted"))
     return found

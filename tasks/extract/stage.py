@@ -147,6 +147,7 @@ def extract_part(part: Part) -> None:
                 source.name,
                 url_lists=[UrlLists.open(lists) for lists in part.parents("url_lists")],
                 language_model=next((m.file(LANGUAGE_MODEL_FILE) for m in part.parents("language_model")), None),
+                progress=part.progress,
             )
             if isinstance(data, RemoteBuffer):
                 result.metrics |= {f"fetch_{name}": n for name, n in asdict(data.file.traffic).items()}
@@ -172,6 +173,7 @@ def extract_part_records(
     url_lists: Sequence[UrlLists] = (),
     language_model: Path | None = None,
     in_process: bool = False,
+    progress: Callable[[float, int], None] | None = None,
 ) -> PartResult:
     """Documents and skipped responses of the records that start in bytes [start, end) of a WARC file.
 
@@ -180,6 +182,7 @@ def extract_part_records(
         url_lists: asked after the built-in ones.
         language_model: a fastText file for the language gate; None: the built-in one.
         in_process: work without the child process: for profiling; a page that crashes lxml then crashes the caller.
+        progress: told after each record which share of the range and how many responses are done.
 
     Raises:
         OSError: the file cannot be read.
@@ -200,6 +203,8 @@ def extract_part_records(
         extraction = _Extraction(params, name, ask, lists)
         for record in read_records(file, start, end):
             extraction.take(record)
+            if progress:
+                progress((record.offset - start) / max(end - start, 1), extraction.responses)
         if sandbox:
             extraction.metrics["child_processes"] = sandbox.starts
             extraction.metrics["child_processes_recycled"] = sandbox.recycled
@@ -234,13 +239,18 @@ class _Extraction:
         else:
             self.documents.append(row | outcome)
 
+    @property
+    def responses(self) -> int:
+        """Responses taken so far."""
+        return len(self.documents) + len(self.skipped)
+
     def result(self) -> PartResult:
         """Tables in file order, and the account."""
         dropped = Counter(row["reason"] for row in self.skipped)
         return PartResult(
             documents=_table(self.documents, DOCUMENTS),
             skipped=_table(self.skipped, SKIPPED),
-            responses=len(self.documents) + len(self.skipped),
+            responses=self.responses,
             dropped=dict(sorted(dropped.items())),
             metrics=dict(self.metrics),
         )

@@ -291,3 +291,14 @@ def test_the_stage_is_the_same_from_any_folder_and_in_any_order(tmp_path: Path, 
     assert (counts.in_.unit, counts.in_.n, counts.out.unit) == ("responses", n_pages, "documents")
     assert counts.in_.n == counts.out.n + sum(counts.dropped.values())
     assert first.read_table("documents").num_rows == counts.out.n
+
+
+def test_progress_tells_share_and_responses_as_records_pass(tmp_path: Path) -> None:
+    path = tmp_path / "a.warc.gz"
+    write_warc(path, english_pages()[:4])
+    told: list[tuple[float, int]] = []
+    result = extract_part_records(
+        path, 0, path.stat().st_size, PARAMS, path.name, progress=lambda share, n: told.append((share, n))
+    )
+    assert told == sorted(told) and told[0] == (0.0, 0) and 0.5 < told[-1][0] < 1
+    assert told[-1][1] == result.responses == 4
