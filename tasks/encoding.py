@@ -253,7 +253,9 @@ def write_hf_tokenizer(source: Path, target: Path, chat: bool) -> None:
     """
     names = Encoder.load(source).names
     target.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source / TOKENIZER_FILE, target / TOKENIZER_FILE)
+    for name in (TOKENIZER_FILE, ENCODER_FILE):
+        if (source / name).exists():
+            shutil.copyfile(source / name, target / name)
     write_text(target / CONFIG_FILE, _json(tokenizer_config(chat, names)))
     (target / TEMPLATE_FILE).unlink(missing_ok=True)
     if chat:

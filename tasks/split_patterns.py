@@ -7,7 +7,7 @@ not know of them falls back to bytes: no text is without ids.
 The patterns differ in four things: which runs of digits stay together, whether case ends a piece (gpt4o), whether
 combining marks belong to letters (gpt4o, qwen3_5: words of Thai, Hindi or Arabic with vowel signs stay whole), and
 whether a sign may begin a word (not in gpt2). All are cut alike by the regex engines of `tokenizers` and of `tiktoken`,
-over every character of Unicode (`tests/tasks/test_byte_pairs.py`).
+over every assigned character (`tests/tasks/test_byte_pairs.py`).
 """
 
 from typing import NamedTuple

@@ -57,6 +57,24 @@ def test_torn_files_are_refused(tmp_path, damage):
         IndexedDataset(tmp_path / "x")
 
 
+def test_files_of_ids_are_appended_as_they_are(tmp_path):
+    np.array([1, 2, 3, 4, 5], "<u2").tofile(tmp_path / "part.bin")
+    with IndexedWriter(tmp_path / "x", "uint16") as writer:
+        writer.add_document([9])
+        writer.add_file(tmp_path / "part.bin", [2, 0, 3])
+        writer.add_document([8, 7])
+    with IndexedWriter(tmp_path / "y", "uint16") as writer:
+        for document in ([9], [1, 2], [], [3, 4, 5], [8, 7]):
+            writer.add_document(document)
+    for path in (bin_path, idx_path):
+        assert path(tmp_path / "x").read_bytes() == path(tmp_path / "y").read_bytes()
+    with (
+        pytest.raises(ValueError, match="10 bytes; 2 documents of uint16 need 8"),
+        IndexedWriter(tmp_path / "z", "uint16") as writer,
+    ):
+        writer.add_file(tmp_path / "part.bin", [2, 2])
+
+
 def test_an_empty_file_has_no_sequences(tmp_path):
     IndexedWriter(tmp_path / "x", "uint16").close()
     assert len(IndexedDataset(tmp_path / "x")) == 0

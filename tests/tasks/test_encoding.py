@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from infra.errors import BadInput
 from tasks.chat import CHAT_TEMPLATE
@@ -172,6 +173,23 @@ def test_the_chat_template_takes_hostile_content_as_text_when_asked(encoder: Enc
     ids = theirs.apply_chat_template(chat, sanitize_control_tokens=True, return_dict=False)
     assert [token for token in ids if token >= encoder.end_of_text] == [encoder.im_start, encoder.im_end]
     assert theirs.decode(ids) == f"<|im_start|>user\n{HOSTILE}<|im_end|>\n"
+
+
+def test_a_models_folder_encodes_by_the_same_program(encoder: Encoder, base_folder: Path, chat_folder: Path) -> None:
+    for folder in (base_folder, chat_folder):
+        model = Encoder.load(folder)
+        assert model.fast is not None
+        assert model.encode_batch([*TEXTS, HOSTILE]) == encoder.encode_batch([*TEXTS, HOSTILE])
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=4))
+def test_both_programs_give_the_same_ids(encoder: Encoder, texts: list[str]) -> None:
+    merges = Encoder(Tokenizer.from_str(encoder.tokenizer.to_str()))
+    assert encoder.fast is not None and merges.fast is None
+    assert encoder.encode_batch(texts) == merges.encode_batch(texts)
+    assert [ids.tolist() for ids in encoder.encode_documents(texts)] == merges.encode_batch(texts)
+    assert [ids.tolist() for ids in merges.encode_documents(texts)] == merges.encode_batch(texts)
 
 
 def test_the_template_file_is_the_template(folder: Path, chat_folder: Path, base_folder: Path) -> None:
