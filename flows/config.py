@@ -110,6 +110,9 @@ class CurateConfig(FlowConfig):
 
 
 class PretrainSections(FlowConfig):
+    tokenizer_file: str | None = Field(
+        None, description="A tokenizer.json to take instead of learning one from the documents."
+    )
     tokenizer: TokenizerParams = Field(default_factory=TokenizerParams, description="Byte-level BPE.")
     tokens: TokensParams = Field(default_factory=TokensParams, description="Token files for training.")
     pretrain: PretrainParams = Field(default_factory=PretrainParams, description="The base model.")

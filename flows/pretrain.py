@@ -6,6 +6,7 @@ from typing import Any
 from prefect import flow
 
 from flows.config import PretrainConfig, PretrainSections
+from flows.places import files_of
 from flows.road import Road, result_row, walking
 from infra.store import Artifact
 from tasks.pretrain import pretrain as pretrain_stage
@@ -23,7 +24,9 @@ class Base:
 
 def pretrain_road(road: Road, config: PretrainSections, documents: Artifact) -> Base:
     """Walk the road from the mix to the base model."""
-    tokenizer = road(train_tokenizer, documents=documents, params=config.tokenizer)
+    given = config.tokenizer_file
+    file = files_of([given], road.context.store.digest_cache()) if given is not None else None
+    tokenizer = road(train_tokenizer, documents=documents, file=file, params=config.tokenizer)
     tokens = road(tokens_stage, documents=documents, tokenizer=tokenizer, params=config.tokens)
     return Base(tokens, road(pretrain_stage, tokens=tokens, tokenizer=tokenizer, params=config.pretrain))
 
