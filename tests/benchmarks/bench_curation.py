@@ -18,7 +18,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,9 +103,9 @@ def run_ours(crawl: Path, out: Path, workers: int, sets: Sequence[str]) -> Outco
 def run_peer(crawl: Path, out: Path, workers: int, python: Path) -> Outcome:
     """datatrove's executor, one task a file."""
     tasks = len(list(crawl.iterdir()))
-    command = [str(python), str(PEER_SCRIPT), str(crawl), str(out), str(model_path()), str(tasks), str(workers)]
+    command = [str(python), str(PEER_SCRIPT), str(crawl), str(out), str(tasks), str(workers)]
     out.mkdir(parents=True)
-    cost = _checked(command, out.with_suffix(".log"))
+    cost = _checked(command, out.with_suffix(".log"), {"LANGUAGE_MODEL": str(model_path())})
     import gzip
 
     urls = set()
@@ -115,9 +115,9 @@ def run_peer(crawl: Path, out: Path, workers: int, python: Path) -> Outcome:
     return Outcome(cost, frozenset(urls))
 
 
-def _checked(command: Sequence[str], log: Path) -> Measured:
+def _checked(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> Measured:
     log.parent.mkdir(parents=True, exist_ok=True)
-    result = measured(command, log)
+    result = measured(command, log, environment)
     if result.status != 0:
         sys.exit(f"{' '.join(command)}: exit status {result.status}; its last words:\n{log.read_text()[-2000:]}")
     return result

@@ -17,6 +17,7 @@ import psutil
 
 PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
 LOOK_SECONDS = 0.1
+GRACE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,18 @@ def measured(command: Sequence[str], log: Path, environment: Mapping[str, str] |
             _look(used)
             time.sleep(LOOK_SECONDS)
     wall = time.monotonic() - began
-    while _look(used):  # what outlives the command for a moment
+    ended = time.monotonic()
+    while left := _look(used):  # what outlives the command for a moment
         _reap()
+        if time.monotonic() - ended > GRACE_SECONDS:  # an executor that failed may leave its workers waiting for ever
+            for orphan in left:
+                orphan.kill()
         time.sleep(LOOK_SECONDS)
     return Measured(process.returncode, wall, sum(used.values()))
 
 
-def _look(used: dict[tuple[int, float], float]) -> int:
-    """Note the CPU time of every living descendant; returns how many there are."""
+def _look(used: dict[tuple[int, float], float]) -> list[psutil.Process]:
+    """Note the CPU time of every living descendant; returns them."""
     living = psutil.Process().children(recursive=True)
     for process in living:
         try:
@@ -60,7 +65,7 @@ def _look(used: dict[tuple[int, float], float]) -> int:
             used[process.pid, process.create_time()] = times.user + times.system
         except psutil.NoSuchProcess:
             continue
-    return len(living)
+    return living
 
 
 def _reap() -> None:

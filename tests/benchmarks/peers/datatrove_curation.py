@@ -1,12 +1,13 @@
 """FineWeb's recipe in datatrove, from WARC files to the documents that its filters leave. Runs in datatrove's own venv.
 
-    python datatrove_curation.py WARC_FOLDER OUTPUT_FOLDER LANGUAGE_MODEL TASKS WORKERS
+    LANGUAGE_MODEL=lid.176.ftz python datatrove_curation.py WARC_FOLDER OUTPUT_FOLDER TASKS WORKERS
 
 The steps are those of datatrove's examples/fineweb.py up to deduplication. Two settings are ours: the language model is
 the file that Sluice uses, and a page may take a minute, since the default of one second of wall time loses pages
 whenever the machine is busy. URL lists are left out on both sides.
 """
 
+import os
 import sys
 
 from datatrove.executor import LocalPipelineExecutor
@@ -22,12 +23,13 @@ from datatrove.pipeline.readers import WarcReader
 from datatrove.pipeline.writers import JsonlWriter
 from datatrove.utils.lid import FT176LID
 
+FT176LID.MODEL_URL = os.environ["LANGUAGE_MODEL"]  # here, since datatrove's workers import this module anew
+
 LANGUAGE_THRESHOLD = 0.65
 PAGE_SECONDS = 60
 
 
-def main(warcs: str, output: str, language_model: str, tasks: int, workers: int) -> None:
-    FT176LID.MODEL_URL = language_model
+def main(warcs: str, output: str, tasks: int, workers: int) -> None:
     LocalPipelineExecutor(
         pipeline=[
             WarcReader(warcs, glob_pattern="*.warc.gz"),
@@ -46,5 +48,5 @@ def main(warcs: str, output: str, language_model: str, tasks: int, workers: int)
 
 
 if __name__ == "__main__":
-    warcs, output, language_model, tasks, workers = sys.argv[1:]
-    main(warcs, output, language_model, int(tasks), int(workers))
+    warcs, output, tasks, workers = sys.argv[1:]
+    main(warcs, output, int(tasks), int(workers))
