@@ -15,22 +15,13 @@ WATCH_SECONDS = 2.0
 
 
 @contextmanager
-def watching_parts(
-    staging: Path, todo: Sequence[int], total: int, tell: Callable[[float, float, str], None]
-) -> Iterator[None]:
-    """Call `tell(parts done, parts in all, text)` every two seconds while the block runs.
-
-    Args:
-        todo: indices of the parts that are being made; the rest of `total` existed before.
-    """
+def repeating(act: Callable[[], None]) -> Iterator[None]:
+    """Call `act` every two seconds, in a thread of its own and in the caller's context, while the block runs."""
     finished = threading.Event()
 
     def watch() -> None:
-        began = time.monotonic()
-        counted: dict[int, Counts] = {}
         while not finished.wait(WATCH_SECONDS):
-            pace = _pace(staging, todo, total, counted, time.monotonic() - began)
-            tell(pace.parts_before + pace.made, total, pace.line())
+            act()
 
     ours = contextvars.copy_context()  # the reporter asks it which Prefect task this is
     thread = threading.Thread(target=ours.run, args=(watch,), daemon=True)
@@ -40,6 +31,26 @@ def watching_parts(
     finally:
         finished.set()
         thread.join()
+
+
+@contextmanager
+def watching_parts(
+    staging: Path, todo: Sequence[int], total: int, tell: Callable[[float, float, str], None]
+) -> Iterator[None]:
+    """Call `tell(parts done, parts in all, text)` every two seconds while the block runs.
+
+    Args:
+        todo: indices of the parts that are being made; the rest of `total` existed before.
+    """
+    began = time.monotonic()
+    counted: dict[int, Counts] = {}
+
+    def look() -> None:
+        pace = _pace(staging, todo, total, counted, time.monotonic() - began)
+        tell(pace.parts_before + pace.made, total, pace.line())
+
+    with repeating(look):
+        yield
 
 
 def _pace(staging: Path, todo: Sequence[int], total: int, counted: dict[int, Counts], seconds: float) -> Pace:

@@ -7,14 +7,12 @@ A folder appears whole, by one rename, so one that is there is done. What it hol
 alone. `tasks/tokens/groups.py` puts the files of consecutive parts together.
 """
 
-import contextvars
 import errno
 import os
 import shutil
-import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +25,7 @@ from infra.errors import SluiceError
 from infra.files import fsync_path
 from infra.params import Runtime
 from infra.stage.part import open_cached
+from infra.stage.watch import repeating
 from infra.tables import write_table
 from model.indexed import token_dtype
 from tasks.corpus import Corpus, Label, read_labels, read_texts
@@ -37,7 +36,6 @@ from tasks.tokens.files import ANNEAL, stream_folder
 
 BATCH_BYTES = 4 << 20  # text taken out of Arrow at once: little beside the part itself
 SPARK_FROM_BYTES = 32 << 20  # less text is encoded in the time that starting Spark's workers takes
-WATCH_SECONDS = 2.0
 TABLE_FILE = "documents.parquet"
 ENCODED = pa.schema(
     [
@@ -100,7 +98,7 @@ def encode_parts(jobs: Sequence[EncodeJob], runtime: Runtime, tell: Callable[[in
         from infra.spark import session  # imported late: it is not needed for little text
 
         context = session(runtime).sparkContext
-        with _watching(todo, tell):
+        with repeating(lambda: tell(sum(part_folder(Path(job.keep), job.part).is_dir() for job in todo))):
             failures = context.parallelize(todo, len(todo)).map(encode_in_worker).collect()
     for failure in failures:
         if failure is not None:
@@ -199,25 +197,6 @@ def _marked(corpus: Corpus, part: int) -> set[int]:
 def _encoder(store: str, tokenizer: str) -> Encoder:
     artifact = open_cached(store, tokenizer)
     return Vocabulary(artifact.store, artifact.manifest).encoder
-
-
-@contextmanager
-def _watching(jobs: Sequence[EncodeJob], tell: Callable[[int], None]) -> Iterator[None]:
-    """Tell every two seconds how many parts are done while the block runs."""
-    finished = threading.Event()
-
-    def watch() -> None:
-        while not finished.wait(WATCH_SECONDS):
-            tell(sum(part_folder(Path(job.keep), job.part).is_dir() for job in jobs))
-
-    ours = contextvars.copy_context()  # the reporter asks it which Prefect task this is
-    thread = threading.Thread(target=ours.run, args=(watch,), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        finished.set()
-        thread.join()
 
 
 def _error(failure: Failure) -> Exception:
