@@ -82,10 +82,8 @@ def survey_part(part: Part) -> None:
     own = set(columns_of(base.artifact))
     before_mix = next(step for step in steps if step.artifact.stage != "mix")
     names = [name for name in ("site", "language", "domain") if name in columns_of(before_mix.artifact)]
-    table = open_part(base.artifact, base.part, [*(name for name in axes if name in own), "url"])
-    for name in axes:
-        if name not in own:
-            table = table.append_column(name, _whole_column(before_mix, base, name, pa.float64()))
+    measured = [name for name in axes if name in own]
+    table = _signals_and_scores(steps, [*measured, "url"], [name for name in axes if name not in own])
     fates = fates_of(steps, table.num_rows)
     part.write("histograms", histogram_rows(table, axes, fates))
     part.write(
@@ -155,24 +153,27 @@ def _axes(documents: Artifact, measured: Artifact) -> dict[str, Axis]:
     schema = {field.name: field.type for field in open_part(measured, 0, _signals(measured)).schema}
     signals = {name: kind for name, kind in schema.items() if is_numeric(kind) and name not in ("part", "row")}
     scores = dict.fromkeys(_scores(documents), pa.float64())
+    tables = [_signals_and_scores(part_steps, list(signals), list(scores)) for part_steps in steps]
     axes = {}
     for name in dict.fromkeys([*thresholds, *signals, *scores]):
         kind = signals.get(name, scores.get(name))
         if kind is None:  # a signal that is text, or a column of an earlier stage
             continue
-        values = np.concatenate([_looked_at(part_steps, name, kind, name in scores) for part_steps in steps])
+        values = np.concatenate([numbers(table.column(name)) for table in tables])
         axis = choose_axis(values, thresholds.get(name, []), whole=not pa.types.is_floating(kind))
         if axis is not None:
             axes[name] = axis
     return axes
 
 
-def _looked_at(steps: list[Step], name: str, kind: pa.DataType, is_score: bool) -> np.ndarray:
+def _signals_and_scores(steps: list[Step], signals: list[str], scores: list[str]) -> pa.Table:
+    """Columns of every measured document of a part; scores are null for those that were not scored."""
     base = _measured(steps)
-    if not is_score:
-        return numbers(open_part(base.artifact, base.part, [name]).column(name))
     before_mix = next(step for step in steps if step.artifact.stage != "mix")
-    return numbers(_whole_column(before_mix, base, name, kind))
+    table = open_part(base.artifact, base.part, signals)
+    for name in scores:
+        table = table.append_column(name, _whole_column(before_mix, base, name, pa.float64()))
+    return table
 
 
 def _scores(documents: Artifact) -> list[str]:
