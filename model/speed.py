@@ -6,9 +6,10 @@ on all ranks at once. A measured peak is below a data sheet's, and MFU over it a
 what this machine can do.
 """
 
+import re
 import resource
-import sys
 import time
+from pathlib import Path
 
 import torch
 
@@ -35,8 +36,11 @@ def peak_memory_bytes(device: torch.device) -> int:
     """The most that this process has held so far: of the accelerator's memory, on a CPU of the machine's."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
+    status = Path("/proc/self/status")
+    mark = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    if mark:  # not ru_maxrss, which a process on Linux inherits from the one that started it
+        return int(mark[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
 def _wait(device: torch.device) -> None:

@@ -14,14 +14,16 @@ GIB = 1 << 30
 MAX_WORKER_BYTES = GIB
 MIB = bytes(1 << 20)
 MEASURED = """
-import json, resource, sys
+import json, re, resource, sys
 from pathlib import Path
 from tasks.extract.params import ExtractParams
 from tasks.extract.stage import extract_part_records
 
 path = Path(sys.argv[1])
 result = extract_part_records(path, 0, path.stat().st_size, ExtractParams(), path.name)
-peak = [resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+# VmHWM and not ru_maxrss: a new process inherits the latter from the one that started it, here all of pytest's.
+own = int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+peak = [own * 1024, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024]
 print(json.dumps({
     "documents": result.documents["url"].to_pylist(),
     "skipped": [[row["url"], row["reason"], row["detail"]] for row in result.skipped.to_pylist()],
