@@ -49,23 +49,10 @@ def fill_roles(stage: Stage, given: Sequence[str], store: Store) -> dict[str, An
 
 
 def _source(stage: Stage, role: str, values: Sequence[str], store: Store) -> Source:
-    """Files as the role takes them; for a crawl also the WARC files of an artifact such as sample-crawl@latest."""
-    digests = store.digest_cache()
-    if (stage.name, role) == ("url-lists", "lists"):
-        from tasks.url_lists.source import open_url_lists
-
-        return open_url_lists(list(values), digests)
-    if role in ("positive_files", "negative_files", "labelled"):
-        from tasks.classifier.text_files import open_texts
-
-        return open_texts(values, digests)
-    if role != "crawl":
-        return files_of(values, digests)
+    """Files as the role takes them, or those of an artifact: a crawl may be sample-crawl@latest."""
     if len(values) == 1 and is_reference(values[0], store):
-        return Source.of_artifact(store.open(values[0]), "warc/")
-    from tasks.crawl import open_crawl
-
-    return open_crawl(list(values), digests)
+        return Source.of_artifact(store.open(values[0]), "")
+    return stage.openers.get(role, files_of)(values, store.digest_cache())
 
 
 def _names(stage: Stage) -> str:

@@ -23,6 +23,8 @@ from tasks.pii.stage import PiiParams
 from tasks.pretrain import PretrainParams
 from tasks.report.stage import ReportParams
 from tasks.sample_crawl.stage import SampleCrawlParams
+from tasks.scaling.settings import GridParams
+from tasks.scaling.stage import ScalingFitParams
 from tasks.score import ScoreParams
 from tasks.select import SelectParams
 from tasks.sft import SftParams
@@ -124,6 +126,24 @@ class PretrainConfig(PretrainSections):
     documents: str = Field("mix@latest", description="The documents to train on: a reference to a mix.")
 
 
+class ScalingConfig(PretrainSections):
+    """From training documents to scaling laws: `pretrain` is what the runs have in common."""
+
+    documents: str = Field("mix@latest", description="The documents to train on: a reference to a mix.")
+    scaling: GridParams = Field(
+        default_factory=GridParams, description="The grid of budgets and sizes, and what is compared."
+    )
+    fit: ScalingFitParams = Field(default_factory=ScalingFitParams, description="What is made of the runs.")
+    verify: bool = Field(False, description="Train what is recommended and hold the prediction against it.")
+    at_once: int = Field(
+        1, ge=1, description="Runs trained side by side, each on runtime.world_size ranks; small ones gain by it."
+    )
+    chat: str | None = Field(
+        None, description="A chat-data to evaluate the grid's runs on, for loss to accuracy; empty: not done."
+    )
+    evaluate: EvaluateParams = Field(default_factory=EvaluateParams, description="What is measured then.")
+
+
 class PosttrainSections(FlowConfig):
     chat_data: ChatDataParams = Field(default_factory=ChatDataParams, description="Conversations and preferences.")
     sft: SftParams = Field(default_factory=SftParams, description="Supervised fine-tuning.")
@@ -159,6 +179,7 @@ class PipelineConfig(CurateConfig, PretrainSections, PosttrainSections, Evaluate
 CONFIGS: dict[str, type[FlowConfig]] = {
     "curate": CurateConfig,
     "pretrain": PretrainConfig,
+    "scaling": ScalingConfig,
     "posttrain": PosttrainConfig,
     "evaluate": EvaluateConfig,
     "pipeline": PipelineConfig,

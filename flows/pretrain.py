@@ -24,11 +24,16 @@ class Base:
 
 def pretrain_road(road: Road, config: PretrainSections, documents: Artifact) -> Base:
     """Walk the road from the mix to the base model."""
+    tokenizer, tokens = tokens_road(road, config, documents)
+    return Base(tokens, road(pretrain_stage, tokens=tokens, tokenizer=tokenizer, params=config.pretrain))
+
+
+def tokens_road(road: Road, config: PretrainSections, documents: Artifact) -> tuple[Artifact, Artifact]:
+    """From the mix to (tokenizer, tokens)."""
     given = config.tokenizer_file
     file = files_of([given], road.context.store.digest_cache()) if given is not None else None
     tokenizer = road(train_tokenizer, documents=documents, file=file, params=config.tokenizer)
-    tokens = road(tokens_stage, documents=documents, tokenizer=tokenizer, params=config.tokens)
-    return Base(tokens, road(pretrain_stage, tokens=tokens, tokenizer=tokenizer, params=config.pretrain))
+    return tokenizer, road(tokens_stage, documents=documents, tokenizer=tokenizer, params=config.tokens)
 
 
 @flow(name="pretrain")

@@ -52,9 +52,13 @@ class Road:
         if stage.name == self._start:
             self.context.must_exist.clear()
         artifact = stage(params=params, **roles)
+        self.reached(stage)
+        return artifact
+
+    def reached(self, stage: Stage) -> None:
+        """Stop here if this is the stage that the run was to end with; a flow of many of one says it after the last."""
         if stage.name == self._until:
             raise _UntilReached
-        return artifact
 
     def open(self, ref: str) -> Artifact:
         """An artifact by reference, resolved once."""

@@ -27,6 +27,8 @@ MODULES = {
     "tokenizer": "tasks.tokenizer",
     "tokens": "tasks.tokens.stage",
     "pretrain": "tasks.pretrain",
+    "imported-model": "tasks.imported_model",
+    "scaling-fit": "tasks.scaling.stage",
     "chat-data": "tasks.chat_data.stage",
     "sft": "tasks.sft",
     "dpo": "tasks.dpo",
@@ -58,6 +60,7 @@ _EVALUATE = ("evaluate", "report")
 ORDERS = {
     "curate": _CURATE,
     "pretrain": _PRETRAIN,
+    "scaling": (*_PRETRAIN, "evaluate", "scaling-fit"),
     "posttrain": _POSTTRAIN,
     "evaluate": _EVALUATE,
     "pipeline": _CURATE + _PRETRAIN + _POSTTRAIN + _EVALUATE,

@@ -40,8 +40,20 @@ _FIXED_HF_VALUES: dict[str, Any] = {
     "num_experts": None,
     "num_local_experts": None,
     "quantization_config": None,
+    "auto_map": None,  # code that comes with the folder, which may be any maths
 }
 LSTM_MODEL_TYPE = "sluice_lstm"
+
+
+def training_flops_per_token(n_matmul_params: float, attention_width: float, seq_len: float) -> float:
+    """Training FLOPs (forward and backward) a token: 6 N + 12 W T, of PaLM (Chowdhery et al. 2022, appendix B).
+
+    Args:
+        n_matmul_params: N, parameters that take part in matrix products.
+        attention_width: W, layers x heads x width of a head; 0 without attention.
+        seq_len: T, tokens that a query may see; the causal mask is not discounted.
+    """
+    return 6.0 * n_matmul_params + 12.0 * attention_width * seq_len
 
 
 class ModelConfig(BaseModel):
@@ -104,13 +116,9 @@ class ModelConfig(BaseModel):
         return self.n_layers * (attention + feed_forward) + self.vocab_size * self.hidden_size
 
     def flops_per_token(self, seq_len: int | None = None) -> float:
-        """Training FLOPs (forward and backward) a token at `seq_len` (default: max_seq_len).
-
-        6 N + 12 L H Q T of PaLM (Chowdhery et al. 2022, appendix B): N the matmul parameters, L layers, H heads of
-        width Q, T the sequence length; the causal mask is not discounted.
-        """
+        """Training FLOPs (forward and backward) a token at `seq_len` (default: max_seq_len)."""
         length = self.max_seq_len if seq_len is None else seq_len
-        return 6.0 * self.n_matmul_params + 12.0 * self.n_layers * self.n_heads * self.head_size * length
+        return training_flops_per_token(self.n_matmul_params, self.n_layers * self.n_heads * self.head_size, length)
 
     def to_hf(self) -> dict[str, Any]:
         """The content of `config.json` for `AutoModelForCausalLM`: Llama; Qwen2 with biases, Qwen3 with QK-norm."""
@@ -220,7 +228,7 @@ class LSTMConfig(BaseModel):
 
     def flops_per_token(self, seq_len: int | None = None) -> float:  # noqa: ARG002  asked as a transformer is
         """Training FLOPs a token, 6 N, at any length."""
-        return 6.0 * self.n_matmul_params
+        return training_flops_per_token(self.n_matmul_params, 0, 0)
 
     def to_hf(self) -> dict[str, Any]:
         """The content of config.json. transformers has no such model; the names are its, the type is ours."""

@@ -7,7 +7,8 @@ LSTM, is written alike under a model_type of ours.
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,21 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"  # transformers writes it when the weights are in several files
 GENERATION = "generation_config.json"
+FLOAT_TYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}  # safetensors' names of what float32 can hold
 _EMBEDDINGS, _HEAD = ("model.embed_tokens.weight", "embed_tokens.weight"), "lm_head.weight"
+_DERIVED = "rotary_emb.inv_freq"  # end of names: old folders store what follows from the configuration
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a folder's model is, without loading it."""
+
+    config: ModelConfig | LSTMConfig
+    dtypes: tuple[str, ...]
+    """Of the weights, by torch's names, each once."""
+    tensors: int
+    derived: int
+    """Tensors among them that follow from the configuration and are not read."""
 
 
 def new_network(config: ModelConfig | LSTMConfig, seed: int = 0) -> Network:
@@ -90,20 +105,99 @@ def load_hf(folder: Path, dtype: torch.dtype = torch.float32) -> Transformer:
 
 def load_network(folder: Path, dtype: torch.dtype = torch.float32) -> Network:
     """Read whatever `save_hf` wrote, or a Llama, Qwen2 or Qwen3 folder. Raises as `load_hf`."""
+    from safetensors.torch import load_file
+
+    config = _read_config(folder)
+    weights: dict[str, Tensor] = {}
+    for file in weight_files(folder):
+        weights |= load_file(file)
+    model = _untrained(folder, config, {name: tuple(tensor.shape) for name, tensor in weights.items()})
+    if config.tie_embeddings:
+        _check_tie(folder, weights)
+        weights.setdefault(_HEAD, next(weights[name] for name in _EMBEDDINGS if name in weights))
+    model = model.to_empty(device="cpu").to(dtype)
+    model.tie()
+    model.load_state_dict({name: weights[name] for name in model.state_dict()})
+    return model
+
+
+def inspect_folder(folder: Path) -> Inspection:
+    """Check that a folder's weights are those of its configuration, reading little more than their headers.
+
+    Raises:
+        FileNotFoundError: config.json or the weights are not there.
+        ValueError: what `load_network` refuses, a file that is not safetensors, or weights that are not floats.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    config = _read_config(folder)
+    shapes: dict[str, tuple[int, ...]] = {}
+    dtypes: set[str] = set()
+    tied: dict[str, Tensor] = {}
+    for file in weight_files(folder):
+        try:
+            with safe_open(file, "pt") as opened:
+                for name in opened.keys():  # noqa: SIM118  not a dict
+                    header = opened.get_slice(name)
+                    shapes[name] = tuple(header.get_shape())
+                    dtypes.add(header.get_dtype())
+                    if config.tie_embeddings and name in (*_EMBEDDINGS, _HEAD):
+                        tied[name] = opened.get_tensor(name)
+        except SafetensorError as error:
+            raise ValueError(f"{file} is not a safetensors file: {error}") from None
+    if others := sorted(dtypes - FLOAT_TYPES.keys()):
+        raise ValueError(f"{folder}: weights of type {others[0]} are not supported: only {', '.join(FLOAT_TYPES)} are")
+    derived = sum(name.endswith(_DERIVED) for name in shapes)
+    n_tensors = len(shapes)
+    _untrained(folder, config, shapes)
+    _check_tie(folder, tied)
+    return Inspection(config, tuple(sorted(FLOAT_TYPES[name] for name in dtypes)), n_tensors, derived)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold a folder's weights.
+
+    Raises:
+        FileNotFoundError: there are none.
+        ValueError: the index is not readable or names a file elsewhere.
+    """
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if not (folder / WEIGHTS_INDEX).is_file():
+        raise FileNotFoundError(f"{folder} has neither {WEIGHTS} nor {WEIGHTS_INDEX} (pickled weights are not read)")
+    try:
+        names = sorted(set(json.loads((folder / WEIGHTS_INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"{folder / WEIGHTS_INDEX} is not the index of weights in several files") from None
+    for name in names:
+        if Path(name).name != name:
+            raise ValueError(f"{folder / WEIGHTS_INDEX} names {name!r}, which is not a file of this folder")
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} lacks {name}, which its {WEIGHTS_INDEX} names")
+    return [folder / name for name in names]
+
+
+def _read_config(folder: Path) -> ModelConfig | LSTMConfig:
     if not (folder / CONFIG).is_file():
         raise FileNotFoundError(f"{folder} is no model folder: it has no {CONFIG}")
     try:
-        config = read_config(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("a model's configuration is a JSON object")
+        return read_config(content)
     except ValueError as error:
         raise ValueError(f"{folder / CONFIG}: {_one_line(error)}") from None
-    weights = _read_weights(folder)
-    if config.tie_embeddings:
-        embedding = next((weights[name] for name in _EMBEDDINGS if name in weights), torch.empty(0))
-        weights.setdefault(_HEAD, embedding)
+
+
+def _untrained(folder: Path, config: ModelConfig | LSTMConfig, shapes: Mapping[str, tuple[int, ...]]) -> Network:
+    """The configuration's network on the meta device, if these are its tensors; a tied head need not be there."""
     with torch.device("meta"):
         model = new_network(config)
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items() if not name.endswith("rotary_emb.inv_freq")}
+    found = {name: shape for name, shape in shapes.items() if not name.endswith(_DERIVED)}
+    embedding = next((name for name in _EMBEDDINGS if name in found), None)
+    if config.tie_embeddings and embedding is not None:
+        found.setdefault(_HEAD, found[embedding])
     if expected != found:
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         name = wrong[0]
@@ -111,26 +205,14 @@ def load_network(folder: Path, dtype: torch.dtype = torch.float32) -> Network:
             f"{folder}: {len(wrong)} tensors are not those of {CONFIG}; the first, {name}, is "
             f"{found.get(name, 'missing')} where {expected.get(name, 'nothing')} is expected"
         )
-    model = model.to_empty(device="cpu").to(dtype)
-    model.tie()
-    model.load_state_dict({name: weights[name] for name in expected})
     return model
 
 
-def _read_weights(folder: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
-    if (folder / WEIGHTS).is_file():
-        return load_file(folder / WEIGHTS)
-    if not (folder / WEIGHTS_INDEX).is_file():
-        raise FileNotFoundError(f"{folder} has neither {WEIGHTS} nor {WEIGHTS_INDEX} (pickled weights are not read)")
-    index = json.loads((folder / WEIGHTS_INDEX).read_text(encoding="utf-8"))
-    weights: dict[str, Tensor] = {}
-    for name in sorted(set(index["weight_map"].values())):
-        if Path(name).name != name:
-            raise ValueError(f"{folder / WEIGHTS_INDEX} names {name!r}, which is not a file of this folder")
-        weights |= load_file(folder / name)
-    return weights
+def _check_tie(folder: Path, weights: Mapping[str, Tensor]) -> None:
+    """Refuse a stored head that is not the embedding it is said to be."""
+    embedding = next((weights[name] for name in _EMBEDDINGS if name in weights), None)
+    if embedding is not None and _HEAD in weights and not torch.equal(embedding, weights[_HEAD]):
+        raise ValueError(f"{folder}: {CONFIG} ties the head to the embedding, but {_HEAD} is another matrix")
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

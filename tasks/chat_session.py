@@ -47,7 +47,7 @@ class ChatSession:
             BadInput: the artifact holds no model.
         """
         if not artifact.files("model/config.json"):
-            raise BadInput(f"{artifact.ref} is not a model; chat with an artifact of dpo, sft or pretrain")
+            raise BadInput(f"{artifact.ref} is not a model; chat with one of dpo, sft, pretrain or imported-model")
         folder = artifact.file("model/config.json").parent
         return cls.load(folder, temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
 

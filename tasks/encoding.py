@@ -105,8 +105,7 @@ class Encoder:
             tokenizer = Tokenizer.from_str(text)
         except Exception as error:
             raise BadInput(f"{path} is not a tokenizer.json that this version reads: {error}") from error
-        chosen = _read_json(path.with_name(ENCODER_FILE))
-        proven = chosen.get("encoder") == "tiktoken" and chosen.get("sha256") == file_sha256(path)
+        proven = is_written_by_us(path.parent) and _read_json(path.with_name(ENCODER_FILE))["encoder"] == "tiktoken"
         return cls(
             tokenizer, read_names(path.parent), read_byte_pairs(json.loads(text), proven=True) if proven else None
         )
@@ -197,6 +196,12 @@ def tokenizer_config(chat: bool, names: Specials | None = None) -> dict[str, Any
         "add_eos_token": False,
     }
     return config if names == Specials() else {**config, OTHER_NAMES: names._asdict()}
+
+
+def is_written_by_us(folder: Path) -> bool:
+    """Whether a folder's tokenizer.json is the one that its encoder.json speaks of."""
+    path = folder / TOKENIZER_FILE
+    return path.is_file() and _read_json(folder / ENCODER_FILE).get("sha256") == file_sha256(path)
 
 
 def read_names(folder: Path) -> Specials:

@@ -19,7 +19,7 @@ def export_model(artifact: Artifact, folder: Path) -> list[str]:
     """
     entries = artifact.files(MODEL)
     if not entries:
-        raise BadInput(f"{artifact.ref} is not a model; export an artifact of pretrain, sft or dpo")
+        raise BadInput(f"{artifact.ref} is not a model; export one of pretrain, sft, dpo or imported-model")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BadInput(f"{folder} exists and is not an empty folder; choose another")
     folder.mkdir(parents=True, exist_ok=True)

@@ -181,7 +181,7 @@ def pretrain(
     )
     shown_by = shown(params, tokens, steps)
     shown_by.check()
-    run_job(job, runtime, out, tokenizer.file("tokenizer.json").parent, chat=False)
+    run_job(job, runtime, out, tokenizer.folder, chat=False)
     # Rows repeat only when all have been shown. A phase that cuts other rows, or of some domains, is not counted here.
     n_tokens = sum(file.tokens for file in token_files(tokens, "train"))
     main = shown_by.streams[0]

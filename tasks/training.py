@@ -47,7 +47,7 @@ ERROR = "error.txt"
 class Model(Artifact):
     """Role: a trained model, its tokenizer beside it."""
 
-    accepts = ("pretrain", "sft", "dpo")
+    accepts = ("imported-model", "pretrain", "sft", "dpo")  # in the order of the road
 
     @property
     def folder(self) -> Path:

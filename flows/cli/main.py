@@ -34,6 +34,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "plan": plan_verb.plan_verb,
     "chat": model_verbs.chat,
     "export": model_verbs.export,
+    "import": model_verbs.import_model,
     "serve": machine_verbs.serve,
     "doctor": machine_verbs.doctor,
 }

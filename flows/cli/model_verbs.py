@@ -1,10 +1,11 @@
-"""Verbs that use a model: chat and export."""
+"""Verbs that use a model: chat, export and import."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from flows.cli import run_verbs
 from flows.cli.output import print_json
 from flows.cli.state import JsonOption, StoreOption, the_store
 
@@ -49,3 +50,13 @@ def export(
         print_json({"ref": artifact.ref, "path": str(folder.absolute()), "files": written})
     else:
         typer.echo(f"{artifact.ref} -> {folder.absolute()} ({', '.join(written)})")
+
+
+def import_model(
+    folder: Annotated[Path, typer.Argument(help="A folder as save_pretrained writes it, weights in safetensors.")],
+    sets: run_verbs.SetOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a model of transformers into the store: Llama, Qwen2 or Qwen3, the same maths or refused in one line."""
+    run_verbs.stage("imported-model", [f"folder={folder}"], sets, store, as_json)

@@ -1,10 +1,13 @@
 """How verbs print: text for people, or with --json one JSON value for programs."""
 
 import json
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import typer
+
+LINE, LONGEST_VALUE = 110, 160  # characters
 
 
 def print_json(value: Any) -> None:
@@ -35,11 +38,18 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def human_bytes(n: int) -> str:
-    """1536 -> '1.5 kB' (powers of 1000)."""
-    size = float(n)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
+def described(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Nested values as lines: `a.b = 1`, and a table of plain values whole, `a.c: x 1.5, y 2`, in as many as it takes.
+
+    Other values are cut off where they grow long.
+    """
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if not isinstance(value, Mapping) or not value:
+            text = str(value)
+            yield f"{name} = {text[:LONGEST_VALUE]}{'…' if len(text) > LONGEST_VALUE else ''}"
+        elif any(isinstance(one, Mapping | list) for one in value.values()):
+            yield from described(value, f"{name}.")
+        else:
+            entries = ", ".join(f"{one} {number}" for one, number in value.items())
+            yield from textwrap.wrap(f"{name}: {entries}", LINE, subsequent_indent="  ", break_on_hyphens=False)

@@ -4,9 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.output import human_bytes, print_json, print_table
+from flows.cli.output import print_json, print_table
 from flows.cli.state import JsonOption
 from infra.errors import BadConfig
+from infra.quantities import byte_size
 from infra.stage import parse_params
 from tasks.plan.plan import Plan, PlanParams, plan
 from tasks.plan.published import PUBLISHED
@@ -59,22 +60,22 @@ def _print(made: Plan) -> None:
     line("GPU hours", f"{made.gpu_hours:,.0f} on {made.gpu} at {made.flops_per_gpu / 1e12:,.0f} TFLOP/s each")
     line("time", f"{_time(made.days)} on {counted(made.gpus, 'GPU')}")
     line(
-        "checkpoint", f"{human_bytes(round(made.checkpoint))}; kept ones {human_bytes(round(made.checkpoint_storage))}"
+        "checkpoint", f"{byte_size(round(made.checkpoint))}; kept ones {byte_size(round(made.checkpoint_storage))}"
     )
     line(
         "inference",
-        f"{human_bytes(round(made.inference_weights))} of weights,"
-        f" {human_bytes(round(made.inference_cache))} of cache a sequence",
+        f"{byte_size(round(made.inference_weights))} of weights,"
+        f" {byte_size(round(made.inference_cache))} of cache a sequence",
     )
     people = f" + ${made.people_cost:,.0f} for people" if made.people_cost else ""
     line("cost", f"${made.gpu_cost:,.0f} for GPUs{people}")
     line("energy", f"{made.kwh:,.0f} kWh, {made.tonnes_co2e:,.1f} t CO2e")
-    typer.echo(f"\nmemory a GPU, of {human_bytes(round(made.gpu_bytes))}:")
+    typer.echo(f"\nmemory a GPU, of {byte_size(round(made.gpu_bytes))}:")
     rows: list[list[Any]] = [
         [
             f"ZeRO {one.stage}",
-            *(human_bytes(round(b)) for b in (one.weights, one.gradients, one.optimizer, one.activations, one.logits)),
-            human_bytes(round(one.total)),
+            *(byte_size(round(b)) for b in (one.weights, one.gradients, one.optimizer, one.activations, one.logits)),
+            byte_size(round(one.total)),
             "fits" if one.total <= made.gpu_bytes else "too much",
         ]
         for one in made.training

@@ -15,7 +15,7 @@ SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=VALUE
 
 
 def run(
-    flow: Annotated[str, typer.Argument(help="curate, pretrain, posttrain, evaluate or pipeline.")],
+    flow: Annotated[str, typer.Argument(help="curate, pretrain, scaling, posttrain, evaluate or pipeline.")],
     profile: Annotated[str, typer.Option(help="demo, laptop, gpu or cluster.")] = "demo",
     config: Annotated[Path | None, typer.Option(help="A YAML file over the profile.")] = None,
     sets: SetOption = None,

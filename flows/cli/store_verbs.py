@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.output import human_bytes, print_json, print_table
+from flows.cli.output import described, print_json, print_table
 from flows.cli.state import JsonOption, StoreOption, the_store
+from infra.quantities import byte_size
 from infra.stage.provenance import source_digest
 from infra.store import Artifact, Manifest, Store
 from infra.store.maintenance import children, collect_garbage, diff, find_garbage, verify
@@ -50,7 +51,7 @@ def ls(
                     r["in"],
                     r["out"],
                     r["unit"],
-                    human_bytes(r["bytes"]),
+                    byte_size(r["bytes"]),
                     r["seconds"],
                     " ".join(r["tags"]),
                 ]
@@ -80,7 +81,7 @@ def show(ref: Ref, store: StoreOption = None, as_json: JsonOption = False) -> No
     for role, refs in manifest.parents.items():
         typer.echo(f"  {role:<8} {refs if isinstance(refs, str) else ', '.join(refs)}")
     for role, files in manifest.inputs.items():
-        size = human_bytes(sum(file.bytes for file in files))
+        size = byte_size(sum(file.bytes for file in files))
         typer.echo(
             f"  {role:<8} {len(files)} files, {size}: {', '.join(file.name for file in files[:4])}"
             f"{' …' if len(files) > 4 else ''}"
@@ -91,10 +92,10 @@ def show(ref: Ref, store: StoreOption = None, as_json: JsonOption = False) -> No
     typer.echo(f"  out      {counts.out.n:,} {counts.out.unit}")
     _section("params", manifest.params)
     _section("metrics", manifest.metrics)
-    typer.echo(f"  files    {len(manifest.files)}, {human_bytes(sum(e.bytes for e in manifest.files))}")
+    typer.echo(f"  files    {len(manifest.files)}, {byte_size(sum(e.bytes for e in manifest.files))}")
     for entry in manifest.files[:20]:
         rows = "" if entry.rows is None else f"  {entry.rows:,} rows"
-        typer.echo(f"    {entry.path}  {human_bytes(entry.bytes)}{rows}")
+        typer.echo(f"    {entry.path}  {byte_size(entry.bytes)}{rows}")
     if len(manifest.files) > 20:
         typer.echo(f"    … and {len(manifest.files) - 20} more")
     warning = source_warning(manifest)
@@ -219,7 +220,7 @@ def gc(
         typer.echo(name)
     verb = "removed" if yes else "would remove"
     typer.echo(
-        f"{verb} {len(garbage.refs)} artifacts ({human_bytes(garbage.bytes)}), {len(garbage.staging)} leftovers,"
+        f"{verb} {len(garbage.refs)} artifacts ({byte_size(garbage.bytes)}), {len(garbage.staging)} leftovers,"
         f" {garbage.trash} trashed folders{'' if yes else '; add --yes to do it'}"
     )
 
@@ -261,6 +262,5 @@ def _print_lineage(store: Store, manifest: Manifest, down: bool, indent: str, se
 
 
 def _section(title: str, values: dict[str, Any]) -> None:
-    for number, (name, value) in enumerate(values.items()):
-        text = str(value)
-        typer.echo(f"  {title if number == 0 else '':<8} {name} = {text[:160]}{'…' if len(text) > 160 else ''}")
+    for number, line in enumerate(described(values)):
+        typer.echo(f"  {title if number == 0 else '':<8} {line}")

@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.quantities import duration
+
 PROGRESS_FILE = "progress.json"  # in the temporary folder of a part that is being made
 TELL_SECONDS = 1.0
 
@@ -86,7 +88,7 @@ class Pace:
         return self.records_done + sum(part.records for part in self.running)
 
     def line(self) -> str:
-        """`3 of 7 parts, 12,345 responses, 81 responses/s, about 2m10s left`."""
+        """`3 of 7 parts, 12,345 responses, 81 responses/s, about 2 min 10 s left`."""
         pieces = [f"{self.parts_before + self.parts_done} of {self.total} parts"]
         if self.records and self.seconds > 0:
             rate = self.records / self.seconds
@@ -94,17 +96,3 @@ class Pace:
         if self.made > 0:
             pieces.append(f"about {duration(self.seconds * (self.parts_todo - self.made) / self.made)} left")
         return ", ".join(pieces)
-
-
-def duration(seconds: float) -> str:
-    """A time as people say it.
-
-    >>> [duration(s) for s in (8.4, 130, 7390)]
-    ['8s', '2m10s', '2h03m']
-    """
-    whole = round(max(seconds, 0))
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"

@@ -32,11 +32,14 @@ from infra.stage.part import OUT_OF_SPACE
 from infra.stage.provenance import code_of, environment
 from infra.stage.source import Source
 from infra.store.artifact import Artifact
+from infra.store.digests import DigestCache
 from infra.store.lock import StagingLock
 from infra.store.manifest import FileEntry, InputFile, Manifest, Timing
 from infra.store.store import Store
 
 REGISTRY: dict[str, "Stage"] = {}
+Opener = Callable[[Sequence[str], DigestCache], Source]
+"""What a user names (files, folders, addresses) -> the files of a role."""
 NOT_ROLES = {"params", "runtime", "out"}
 
 
@@ -63,6 +66,7 @@ class Stage:
         tables: Mapping[str, pa.Schema],
         one_to_one: bool,
         fingerprint: Callable[[], Mapping[str, str]] | None,
+        openers: Mapping[str, Opener] | None = None,
     ) -> None:
         self.function = function
         self.name = name
@@ -71,6 +75,7 @@ class Stage:
         self.tables = dict(tables)
         self.one_to_one = one_to_one
         self.fingerprint = fingerprint
+        self.openers = dict(openers or {})
         self.address = f"{function.__module__}:{function.__name__}"
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
@@ -81,6 +86,8 @@ class Stage:
             for parameter in inspect.signature(function).parameters
             if parameter not in NOT_ROLES
         }
+        if strays := sorted(self.openers.keys() - self.roles.keys()):
+            raise TypeError(f"{name}: an opener for {strays[0]!r}, which is not a role")
         self._takes_runtime = "runtime" in inspect.signature(function).parameters
 
     def __repr__(self) -> str:
@@ -294,6 +301,7 @@ def stage(
     tables: Mapping[str, pa.Schema] | None = None,
     one_to_one: bool = False,
     fingerprint: Callable[[], Mapping[str, str]] | None = None,
+    openers: Mapping[str, Opener] | None = None,
 ) -> Callable[[Callable[..., None]], Stage]:
     """Make a stage of a function of (roles…, params, [runtime], out).
 
@@ -304,6 +312,7 @@ def stage(
         tables: table -> Arrow schema of everything written with `write`.
         one_to_one: each record used gives exactly one record out.
         fingerprint: further facts about the outside that the output depends on.
+        openers: role of files -> how what a user names becomes these files; others take files and folders as they are.
     """
 
     def decorate(function: Callable[..., None]) -> Stage:
@@ -315,6 +324,7 @@ def stage(
             tables=tables or {},
             one_to_one=one_to_one,
             fingerprint=fingerprint,
+            openers=openers,
         )
         REGISTRY[name] = made
         return made

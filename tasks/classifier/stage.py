@@ -24,7 +24,7 @@ from tasks.classifier.metrics import measure_binary, measure_classes
 from tasks.classifier.params import ClassifierParams, DomainModelParams, FastTextParams, QualityModelParams, epochs_for
 from tasks.classifier.prediction import LABEL_PREFIX, NEGATIVE, POSITIVE, as_line, probabilities
 from tasks.classifier.seeds import AMBIGUOUS, DOMAINS, MULTILINGUAL, DomainSeeds, built_in_seeds, seed_of, seeds_digest
-from tasks.classifier.text_files import read_rows
+from tasks.classifier.text_files import open_texts, read_rows
 from tasks.classifier.trainer import TrainingRun, train
 from tasks.documents import Documents, columns_of, open_part
 
@@ -46,10 +46,11 @@ EXAMPLES = pa.schema(
 PREDICTED_AT_ONCE = 256  # texts
 QUALITY = "quality"
 LIBRARIES = ("fasttext",)
+OPENERS = {"positive_files": open_texts, "negative_files": open_texts}
 LABEL = re.compile(r"[a-z][a-z0-9_]*")  # domains become names of folders
 
 
-@stage("quality-model", version=1, libraries=LIBRARIES, tables={"examples": EXAMPLES})
+@stage("quality-model", version=1, libraries=LIBRARIES, tables={"examples": EXAMPLES}, openers=OPENERS)
 def train_quality_model(
     positives: list[Documents] | None,
     negatives: list[Documents] | None,
@@ -62,7 +63,7 @@ def train_quality_model(
     _train_binary(QUALITY, positives, negatives, positive_files, negative_files, params, out)
 
 
-@stage("classifier", version=1, libraries=LIBRARIES, tables={"examples": EXAMPLES})
+@stage("classifier", version=1, libraries=LIBRARIES, tables={"examples": EXAMPLES}, openers=OPENERS)
 def train_classifier(
     positives: list[Documents] | None,
     negatives: list[Documents] | None,
@@ -75,7 +76,14 @@ def train_classifier(
     _train_binary(params.name, positives, negatives, positive_files, negative_files, params, out)
 
 
-@stage("domain-model", version=1, libraries=LIBRARIES, tables={"examples": EXAMPLES}, fingerprint=seeds_digest)
+@stage(
+    "domain-model",
+    version=1,
+    libraries=LIBRARIES,
+    tables={"examples": EXAMPLES},
+    fingerprint=seeds_digest,
+    openers={"labelled": open_texts},
+)
 def train_domain_model(
     documents: list[Documents] | None, labelled: Source | None, params: DomainModelParams, out: Draft
 ) -> None:

@@ -22,7 +22,7 @@ from tasks.training import Model
 if TYPE_CHECKING:
     from tasks.encoding import Encoder
 
-BASE, DPO = "pretrain", "dpo"
+BASES, DPO = ("pretrain", "imported-model"), "dpo"  # an imported model may be either: the better way of asking counts
 Progress = Callable[[float, float, str], None]
 
 
@@ -78,7 +78,7 @@ def measure(model: Model, work: Work) -> Measured:
     answers = {}
     if work.questions:
         generate = greedy(network)
-        for style in (CHATML, PLAIN) if model.stage == BASE else (CHATML,):
+        for style in (CHATML, PLAIN) if model.stage in BASES else (CHATML,):
             answers[style] = ask(work.encoder, generate, work.questions, style, work.max_new_tokens)
     margins = None
     if model.stage == DPO and work.pairs:

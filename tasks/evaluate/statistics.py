@@ -13,6 +13,8 @@ import numpy as np
 
 # Percentile bootstrap: with 10,000 resamples the ends of a 95 % interval move by about 1 % of its width between seeds.
 RESAMPLES = 10_000
+# Quantile of the normal distribution that a two-sided 95 % interval needs.
+Z95 = 1.959964
 # How many resamples are drawn at once: 1,000 x 200 questions of float64 are 1.6 MB.
 _CHUNK = 1_000
 
@@ -32,6 +34,16 @@ class Difference:
 
     value: float
     stderr: float | None
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of trials that succeeded with the bounds of its 95 % interval."""
+
+    value: float
     low: float
     high: float
     n: int
@@ -63,3 +75,15 @@ def paired_difference(before: Sequence[float], after: Sequence[float], seed: int
         means[start : start + _CHUNK] = deltas[picks].mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
     return Difference(centre.value, centre.stderr, float(low), float(high), centre.n)
+
+
+def wilson(successes: int, n: int) -> Share:
+    """The share of successes with its 95 % score interval (Wilson, 1927), which keeps within [0, 1] and is no point
+    where all or none succeed. Raises ValueError without trials or for more successes than trials.
+    """
+    if not 0 <= successes <= n or n == 0:
+        raise ValueError(f"{successes} successes of {n} trials are no share")
+    share = successes / n
+    centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+    half = Z95 * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2)) / (1 + Z95**2 / n)
+    return Share(share, max(0.0, centre - half), min(1.0, centre + half), n)

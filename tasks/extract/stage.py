@@ -20,6 +20,7 @@ from infra.canonical import file_sha256
 from infra.remote import Changed, RemoteBuffer
 from infra.stage import Draft, Part, Source, stage
 from infra.store import Store
+from tasks.crawl import open_crawl
 from tasks.extract import gates
 from tasks.extract.child import page_worker
 from tasks.extract.http import HttpResponse, charset_of, dechunk, decode_body, media_type
@@ -109,6 +110,7 @@ def builtin_digests() -> dict[str, str]:
     ),
     tables={"documents": DOCUMENTS, "skipped": SKIPPED},
     fingerprint=builtin_digests,
+    openers={"crawl": open_crawl},
 )
 def extract(
     crawl: Source,

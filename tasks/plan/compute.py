@@ -1,7 +1,5 @@
 """FLOPs of a training run, and the time they take. All quantities are in base units: FLOP, FLOP/s, seconds."""
 
-from model.config import ModelConfig
-
 HOUR = 3600.0
 DAY = 24 * HOUR
 CHINCHILLA_RATIO = 20.0  # tokens a parameter (Hoffmann et al. 2022, arXiv:2203.15556, section 3)
@@ -13,11 +11,6 @@ PARAMS_PER_LAYER_AND_WIDTH = 12
 def training_flops(params: float, tokens: float) -> float:
     """6 N D: forward 2, backward 4 FLOPs a parameter and token (Kaplan et al. 2020, arXiv:2001.08361, section 2.1)."""
     return 6.0 * params * tokens
-
-
-def exact_training_flops(shape: ModelConfig, tokens: float, seq_len: int) -> float:
-    """FLOPs of the matrix products and of attention, for a known shape (PaLM, appendix B)."""
-    return shape.flops_per_token(seq_len) * tokens
 
 
 def device_seconds(flops: float, flops_per_second: float) -> float:

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from infra.errors import BadConfig
 from infra.params import Params
+from model.config import training_flops_per_token
 from tasks.plan import compute, memory
 from tasks.plan.hardware import Accelerator, accelerator
 from tasks.plan.memory import TrainingMemory
@@ -66,7 +67,7 @@ class Plan:
     tokens: float
     flops: float
     exact_flops: float
-    """With attention and the output head, for the shape given or usual."""
+    """With attention, for the shape given or usual."""
     layers: int
     hidden: int
     gpu: str
@@ -105,7 +106,6 @@ def plan(asked: PlanParams) -> Plan:
     usual_layers, usual_hidden = compute.usual_shape(asked.params)
     layers, hidden = asked.layers or usual_layers, asked.hidden or usual_hidden
     flops = compute.training_flops(asked.params, tokens)
-    attention = 12.0 * layers * hidden * asked.seq_len * tokens  # PaLM, appendix B, with H Q = hidden
     achieved = asked.achieved or device.peak * asked.mfu
     if achieved > device.peak:
         raise BadConfig(f"--achieved {achieved:.3g} FLOP/s is more than the peak of {device.name}, {device.peak:.3g}")
@@ -133,7 +133,7 @@ def plan(asked: PlanParams) -> Plan:
         params=asked.params,
         tokens=tokens,
         flops=flops,
-        exact_flops=flops + attention,
+        exact_flops=training_flops_per_token(asked.params, layers * hidden, asked.seq_len) * tokens,
         layers=layers,
         hidden=hidden,
         gpu=device.name,

@@ -26,7 +26,7 @@ from tasks.report.funnel import funnel_rows, gaps
 from tasks.report.lineage import machine, node_of, reproduce
 from tasks.report.render import OTHER_STYLE, STYLES
 
-MODEL_NAMES = {"pretrain": "base", "sft": "SFT", "dpo": "DPO"}
+MODEL_NAMES = {"imported-model": "imported", "pretrain": "base", "sft": "SFT", "dpo": "DPO"}
 PANEL_TITLES = {"pretrain": "Pretraining", "sft": "Supervised fine-tuning", "dpo": "Preference optimisation"}
 PROMPT_NAMES = {"chatml": "ChatML", "plain": "Question: … Answer:"}
 BASELINE_NAMES = {"unigram": "unigram", "bigram": "bigram", "trigram": "Witten–Bell trigram"}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from infra.quantities import byte_size, duration
 from tasks.report.charts import Interval, interval_chart, line_chart
 from tasks.report.data import Change, Prediction, Quality, ReportData
 from tasks.report.funnel import FunnelRow, counted, plural
@@ -139,28 +140,6 @@ def count_words(n: int | None) -> str:
     return f"{n:,}"
 
 
-def duration(seconds: float) -> str:
-    """0.4 s, 47 s, 3 min 20 s, 5 h 12 min."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def size(n: int) -> str:
-    """Bytes with a decimal unit."""
-    value = float(n)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
-
-
 def printable(text: str) -> str:
     """Web text as it may stand in HTML: control characters (which HTML forbids) become visible replacement marks."""
     return "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" else c for c in text)
@@ -222,7 +201,7 @@ def make_environment(*folders: Path) -> "Environment":
         n=lambda value: f"{value:,}",
         printable=printable,
         duration=duration,
-        size=size,
+        size=byte_size,
         with_error=with_error,
         style_of=style_of,
         percent=lambda share: f"{100 * share:.1f} %",

@@ -47,7 +47,7 @@ def import_tokenizer(
     if pad is not None:
         names = names._replace(pad=pad)
     if names.pad == names.end_of_text:
-        raise BadInput(f"{name}: {pad!r} ends texts; padding needs a token of its own (leave tokenizer.pad empty)")
+        raise BadInput(f"{name}: {pad!r} ends texts; padding needs a token of its own (leave `pad` empty)")
     spec |= {"post_processor": None, "truncation": None, "padding": None}
     tokenizer = _with_specials(spec, names)
     if taken := _from_text(tokenizer, names):
@@ -64,7 +64,7 @@ def _end_of_text(spec: dict[str, Any], name: str, wanted: str | None) -> str:
         known = [token for token in KNOWN_ENDS if token in special]
         if not known:
             raise BadInput(
-                f"{name} has no token that is known to end a text; name one with tokenizer.end_of_text"
+                f"{name} has no token that is known to end a text; name one with `end_of_text`"
                 f" (its special tokens: {_listed(special)})"
             )
         return known[0]

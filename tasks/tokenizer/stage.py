@@ -20,6 +20,7 @@ from infra.store import Artifact
 from tasks.corpus import Corpus, Label, read_labels, read_texts
 from tasks.documents import part_count
 from tasks.encoding import SPECIALS, TOKENIZER_FILE, Encoder, write_encoder_choice, write_hf_files
+from tasks.export import MODEL
 from tasks.split_patterns import ALIASES
 from tasks.tokenizer.imported import import_tokenizer
 from tasks.tokenizer.learn import BYTES, learn_bpe
@@ -29,14 +30,19 @@ COMPARED_BYTES = 1_000_000  # of the corpus that both programs encode before one
 
 
 class Vocabulary(Artifact):
-    """Role: a trained tokenizer."""
+    """Role: a tokenizer, by itself or that of an imported model."""
 
-    accepts = ("tokenizer",)
+    accepts = ("tokenizer", "imported-model")
+
+    @property
+    def folder(self) -> Path:
+        """Where its files lie."""
+        return self.file(f"{MODEL if self.stage == 'imported-model' else ''}{TOKENIZER_FILE}").parent
 
     @property
     def encoder(self) -> Encoder:
         """The tokenizer, loaded."""
-        return Encoder.load(self.file(TOKENIZER_FILE).parent)
+        return Encoder.load(self.folder)
 
 
 class TokenizerParams(Params):

@@ -8,7 +8,7 @@ from infra.errors import BadConfig
 from infra.params import Params
 from infra.stage import Draft, Source, stage
 from tasks.url_lists.lists import META, Compiler
-from tasks.url_lists.source import category_of, names_hosts_only
+from tasks.url_lists.source import category_of, names_hosts_only, open_url_lists
 
 
 class UrlListsParams(Params):
@@ -21,7 +21,7 @@ class UrlListsParams(Params):
     )
 
 
-@stage("url-lists", version=1, libraries=("tldextract", "idna"))
+@stage("url-lists", version=1, libraries=("tldextract", "idna"), openers={"lists": open_url_lists})
 def url_lists(lists: Source, params: UrlListsParams, out: Draft) -> None:
     """Compile lists of domains and addresses; lines that name nothing are counted by reason."""
     there = sorted({category_of(file.name) for file in lists.files})

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.cli.output import described
 from infra.store import Store
 from tests.infra.test_store import made
 
@@ -50,6 +51,17 @@ def test_ls_show_tag_path_diff(filled):
     assert "word = a" in sluice("show", "word@good", "--store", root).stdout
     assert sluice("path", "word@good", "--store", root).stdout == f"{one.path}\n"
     assert "key.params.word:  a  ->  b" in sluice("diff", one.ref, two.ref, "--store", root).stdout
+
+
+def test_nested_figures_are_shown_whole():
+    languages = {f"l{k}": k / 10 for k in range(40)}
+    lines = list(
+        described({"n": 3, "none": {}, "bytes": {"split": {"test": 3.4}, "language": languages}, "long": [0] * 99})
+    )
+    assert lines[:3] == ["n = 3", "none = {}", "bytes.split: test 3.4"]
+    shown = " ".join(line.strip() for line in lines[3:-1])
+    assert shown == "bytes.language: " + ", ".join(f"{name} {value}" for name, value in languages.items())
+    assert lines[-1].endswith("…") and max(map(len, lines[:-1])) <= 110
 
 
 def test_verify_fails_when_a_byte_changed(filled):

@@ -4,7 +4,7 @@ import json
 
 from infra.stage import progress
 from infra.stage.part import marker_path, write_marker
-from infra.stage.progress import Pace, PartProgress, ProgressFile, duration, read_progress
+from infra.stage.progress import Pace, PartProgress, ProgressFile, read_progress
 from infra.stage.watch import _pace
 from infra.store.manifest import Counts, PartEntry
 
@@ -41,7 +41,7 @@ def test_the_line_gives_rate_and_the_time_that_is_left():
         seconds=20,
     )
     # 1000 records in 20 s; 2.5 parts made in 20 s, 2.5 left
-    assert pace.line() == "4 of 7 parts, 1,000 responses, 50 responses/s, about 20s left"
+    assert pace.line() == "4 of 7 parts, 1,000 responses, 50 responses/s, about 20 s left"
 
 
 def test_nothing_is_promised_before_anything_was_done():
@@ -55,7 +55,3 @@ def test_only_parts_made_in_this_run_count_for_the_rate(tmp_path):
     assert marker_path(tmp_path, 1).exists()
     pace = _pace(tmp_path, todo=[1, 2], total=3, counted={}, seconds=5)
     assert (pace.parts_before, pace.parts_done, pace.records, pace.unit) == (1, 1, 10, "pages")
-
-
-def test_durations_read_as_people_say_them():
-    assert [duration(s) for s in (-1, 8.4, 130, 7390)] == ["0s", "8s", "2m10s", "2h03m"]

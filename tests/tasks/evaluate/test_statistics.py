@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tasks.evaluate.statistics import mean, paired_difference
+from tasks.evaluate.statistics import mean, paired_difference, wilson
 
 
 def test_mean_has_the_sample_standard_error():
@@ -38,3 +38,19 @@ def test_pairing_removes_what_the_questions_have_in_common():
 def test_unpaired_lists_are_refused():
     with pytest.raises(ValueError, match="pairs are needed"):
         paired_difference([1.0], [1.0, 2.0], seed=0)
+
+
+def test_the_score_interval_of_a_share_is_wilsons():
+    """Newcombe 1998, table I, method 3: 81 of 263, 15 of 148, 0 of 20, 1 of 29."""
+    published = {
+        (81, 263): (0.2553, 0.3662),
+        (15, 148): (0.0624, 0.1605),
+        (0, 20): (0.0, 0.1611),
+        (1, 29): (0.0061, 0.1718),
+    }
+    for (successes, n), bounds in published.items():
+        found = wilson(successes, n)
+        assert (found.low, found.high) == pytest.approx(bounds, abs=5e-5)
+        assert (found.value, found.n) == (successes / n, n)
+    with pytest.raises(ValueError, match="3 successes of 2 trials"):
+        wilson(3, 2)

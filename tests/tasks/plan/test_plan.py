@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from infra.errors import BadConfig
 from model.config import ModelConfig
-from tasks.plan.compute import exact_training_flops, usual_shape
+from tasks.plan.compute import usual_shape
 from tasks.plan.plan import PlanParams, plan
 from tasks.plan.published import PUBLISHED
 
@@ -85,7 +85,7 @@ def test_the_usual_shape_is_near_that_of_llama_3(params, layers, hidden):
     assert usual_layers == pytest.approx(layers, rel=0.13) and usual_hidden == pytest.approx(hidden, rel=0.13)
 
 
-def test_exact_flops_count_attention_and_the_head():
+def test_exact_flops_are_those_that_a_network_of_the_shape_counts():
     shape = ModelConfig(
         vocab_size=128_256,
         hidden_size=4096,
@@ -95,8 +95,9 @@ def test_exact_flops_count_attention_and_the_head():
         intermediate_size=14_336,
         max_seq_len=8192,
     )
-    six_n_d = 6 * shape.n_matmul_params * 1e12
-    assert exact_training_flops(shape, 1e12, 8192) == six_n_d + 12 * 32 * 4096 * 8192 * 1e12
+    made = plan(PlanParams(params=shape.n_matmul_params, tokens=1e12, layers=32, hidden=4096, seq_len=8192))
+    assert made.exact_flops == pytest.approx(shape.flops_per_token(8192) * 1e12)
+    assert made.exact_flops - made.flops == pytest.approx(12 * 32 * 4096 * 8192 * 1e12)
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,7 @@ def test_holes_in_the_ids_are_rows_of_the_embedding(tmp_path: Path) -> None:
     [
         (lambda: b"{}", None, None, "not a tokenizer.json that this version reads"),
         (lambda: b"\xff", None, None, "not a tokenizer.json that this version reads"),
-        (lambda: bert().to_str().encode(), None, None, r"name one with tokenizer.end_of_text \(.*\[CLS\], \[SEP\]\)"),
+        (lambda: bert().to_str().encode(), None, None, r"name one with `end_of_text` \(.*\[CLS\], \[SEP\]\)"),
         (lambda: gpt2().to_str().encode(), "<eot>", None, "no token '<eot>' to end texts"),
         (lambda: gpt2().to_str().encode(), None, "<|endoftext|>", "padding needs a token of its own"),
         (lambda: gpt2().to_str().encode(), "e", None, "'e' written in a text becomes its special token"),
