@@ -231,7 +231,7 @@ def is_chatml(template: str) -> bool:
     blank = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()), bos_token="<s>")
 
     def written(by: str, turns: Sequence[Message], prompt: bool) -> str:
-        messages = [dict(turn) for turn in turns]
+        messages = [{"role": turn["role"], "content": turn["content"]} for turn in turns]
         text = blank.apply_chat_template(messages, chat_template=by, tokenize=False, add_generation_prompt=prompt)
         return str(text)
 

@@ -149,19 +149,20 @@ def pretrain(
         raise BadInput(f"{tokens.ref} was not made with {tokenizer.ref}: their vocabularies differ in size")
     if model is not None and model.encoder.vocab_size != encoder.vocab_size:
         raise BadInput(f"{model.ref} has another vocabulary than {tokenizer.ref}")
+    shape = shape_of(params, encoder.vocab_size) if model is None else model.shape
     reading = reading_of(params, tokens)
     held_out = token_files(tokens, "validation") if _has(tokens, "validation") else []
     phases = phases_of(params, tokens)
     steps = sum(phase.steps for phase in phases) or steps_of(params, reading.n_rows)
     job = Job(
         objective="lm" if params.objective == "causal" else "mlm",
-        shape=shape_of(params, encoder.vocab_size) if model is None else None,
+        shape=shape if model is None else None,
         init_from=model.folder if model is not None else None,
         data=reading.data(
             tokens,
             validation=prefixes(tokens, held_out),
             document_mask=params.document_mask,
-            token_bytes=write_token_bytes(encoder, out.scratch / "token_bytes.npy"),
+            token_bytes=write_token_bytes(encoder, out.scratch / "token_bytes.npy", shape.vocab_size),
             validation_rows=params.validation_rows,
         ),
         special_tokens=special_tokens(encoder, chat=False),

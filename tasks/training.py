@@ -24,7 +24,7 @@ from infra.process import usable_cores
 from infra.settings import torch_extensions_dir
 from infra.stage import Draft
 from infra.store import Artifact
-from model.config import ModelConfig, read_config
+from model.config import LSTMConfig, ModelConfig, read_config
 from model.job import Job, SpecialTokens, Work
 from model.metrics import read_rows
 from tasks.encoding import Encoder, write_hf_tokenizer
@@ -58,6 +58,11 @@ class Model(Artifact):
     def encoder(self) -> Encoder:
         return Encoder.load(self.folder)
 
+    @property
+    def shape(self) -> ModelConfig | LSTMConfig:
+        """The network's configuration."""
+        return read_config(_read_json(self.file("model/config.json")))
+
 
 def model_config(model: Model) -> ModelConfig:
     """The shape of a model that predicts next tokens.
@@ -65,7 +70,7 @@ def model_config(model: Model) -> ModelConfig:
     Raises:
         BadInput: it is none: an LSTM, or trained on masked tokens.
     """
-    shape = read_config(_read_json(model.file("model/config.json")))
+    shape = model.shape
     if not isinstance(shape, ModelConfig) or not shape.causal:
         kind = "trained on masked tokens" if isinstance(shape, ModelConfig) else "an LSTM"
         raise BadInput(f"{model.ref} is {kind}, which is there to compare losses with: it writes no text")
@@ -78,10 +83,11 @@ def special_tokens(encoder: Encoder, chat: bool) -> SpecialTokens:
     return SpecialTokens(bos=encoder.end_of_text, eos=eos, pad=encoder.pad)
 
 
-def write_token_bytes(encoder: Encoder, path: Path) -> Path:
-    """Save the encoder's `token_bytes` for the training process."""
+def write_token_bytes(encoder: Encoder, path: Path, rows: int) -> Path:
+    """Save the encoder's `token_bytes` for the training process, 0 for spare ones of the embedding's `rows`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, encoder.token_bytes())
+    sizes = encoder.token_bytes()
+    np.save(path, np.pad(sizes, (0, rows - len(sizes))))
     return path
 
 

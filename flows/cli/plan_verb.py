@@ -59,9 +59,7 @@ def _print(made: Plan) -> None:
     line("training FLOP", f"{made.flops:.3g} (6ND); {made.exact_flops:.3g} with attention")
     line("GPU hours", f"{made.gpu_hours:,.0f} on {made.gpu} at {made.flops_per_gpu / 1e12:,.0f} TFLOP/s each")
     line("time", f"{_time(made.days)} on {counted(made.gpus, 'GPU')}")
-    line(
-        "checkpoint", f"{byte_size(round(made.checkpoint))}; kept ones {byte_size(round(made.checkpoint_storage))}"
-    )
+    line("checkpoint", f"{byte_size(round(made.checkpoint))}; kept ones {byte_size(round(made.checkpoint_storage))}")
     line(
         "inference",
         f"{byte_size(round(made.inference_weights))} of weights,"

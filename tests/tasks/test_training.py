@@ -215,7 +215,7 @@ def test_refusals_come_before_any_work(road: Road, tmp_path: Path):
 
 def test_token_bytes_sum_to_the_text(road: Road, tmp_path: Path):
     encoder = Encoder.load(road.pretrain.file("model/config.json").parent)
-    table = np.load(training.write_token_bytes(encoder, tmp_path / "bytes.npy"))
+    table = np.load(training.write_token_bytes(encoder, tmp_path / "bytes.npy", encoder.vocab_size + 2))
     text = "Naïve façade — 漢字 and 🧱 heap\n\tqueue"
     assert int(table[encoder.encode(text)].sum()) == len(text.encode())
     assert table[list(encoder.special_ids.values())].sum() == 0
