@@ -4,7 +4,9 @@ These models are the form that Prefect shows for a deployment, and what a profil
 in that order. Unknown keys are refused everywhere.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from flows.road import RunOptions
 from infra.params import Params, Runtime
@@ -124,6 +126,15 @@ class PretrainConfig(PretrainSections):
     """From training documents to a base model."""
 
     documents: str = Field("mix@latest", description="The documents to train on: a reference to a mix.")
+    start_from: str | None = Field(
+        None, description="A model to go on from, with its own tokenizer, as imported-model@latest; empty: a new one."
+    )
+
+    @model_validator(mode="after")
+    def _one_tokenizer(self) -> Self:
+        if self.start_from is not None and self.tokenizer_file is not None:
+            raise ValueError("start_from brings the model's tokenizer: leave tokenizer_file out")
+        return self
 
 
 class ScalingConfig(PretrainSections):

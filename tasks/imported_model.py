@@ -105,9 +105,10 @@ def imported_model(folder: Source, params: ImportedModelParams, out: Draft) -> N
     shape = found.config
     target = out.path(f"{MODEL}{CONFIG}").parent
     template = take_tokenizer(paths, target, shape.vocab_size, params, out)
-    weights = [name for name in sorted(paths) if name.endswith((WEIGHTS_INDEX, ".safetensors"))]
-    for k, name in enumerate([CONFIG, *([GENERATION] if GENERATION in paths else []), *weights]):
-        out.progress(k, len(weights) + 2, f"copying {name}")
+    taken = [name for name in sorted(paths) if name in (CONFIG, GENERATION, WEIGHTS_INDEX) or is_weights(name)]
+    for k, name in enumerate(taken):
+        if is_weights(name):
+            out.progress(k, len(taken), f"copying {name}")
         shutil.copyfile(paths[name], target / name)
     origin = read_object(paths[ORIGIN]).get("ref") if ORIGIN in paths else None
     out.count("tensors", found.tensors, dropped={"derived": found.derived}, out=1, out_unit="models")
@@ -121,6 +122,11 @@ def imported_model(folder: Source, params: ImportedModelParams, out: Draft) -> N
         "chat_template": template,
         **({"exported_from": origin} if isinstance(origin, str) else {}),
     }
+
+
+def is_weights(name: str) -> bool:
+    """Whether a file of the folder holds tensors."""
+    return name.endswith(".safetensors")
 
 
 def inspected(folder: Path) -> Inspection:

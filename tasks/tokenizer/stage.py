@@ -45,6 +45,13 @@ class Vocabulary(Artifact):
         return Encoder.load(self.folder)
 
 
+def vocabulary_of(model: Artifact) -> Artifact:
+    """What fills the role `tokenizer` beside a model: what it was trained with; an imported model brings its own."""
+    if model.stage in Vocabulary.accepts:
+        return model
+    return model.parent("tokenizer") if "tokenizer" in model.manifest.parents else vocabulary_of(model.parent("model"))
+
+
 class TokenizerParams(Params):
     """What shapes the vocabulary. Of an imported tokenizer only the last five count."""
 
