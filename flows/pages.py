@@ -9,7 +9,8 @@ from pathlib import Path
 
 from infra.store import Artifact
 
-PAGES = {"report": "report.html", "curation-report": "curation.html", "scaling-fit": "scaling.html"}  # stage -> its page
+# stage -> its page
+PAGES = {"report": "report.html", "curation-report": "curation.html", "scaling-fit": "scaling.html"}
 ADDRESS_VARIABLE = "SLUICE_REPORTS_URL"
 
 

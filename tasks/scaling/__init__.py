@@ -2,6 +2,7 @@
 
 settings.py     what a study is told: budgets, sizes, what is compared
 grid.py         from that to the pretraining runs it takes, and what the data cannot carry
+shapes.py       a ladder of shapes of like proportions
 rows.py         finished runs as rows
 isoflop.py      parabolas at equal compute, their vertices and the power law through them
 resampling.py   intervals of those

@@ -24,7 +24,7 @@ GRID_LOG_A = GRID_LOG_B = (0.0, 5.0, 10.0, 15.0, 20.0, 25.0)
 GRID_LOG_E = (-1.0, -0.5, 0.0, 0.5, 1.0)
 GRID_EXPONENT = (0.0, 0.5, 1.0, 1.5, 2.0)
 STARTS = 24  # of the 4,500, those with the lowest objective; more found no lower minimum on synthetic data
-SEARCH_ITERATIONS = 250  # from each start; the lowest is then followed to the end
+SEARCH_ITERATIONS = 250  # from each start, and of resampled fits; the lowest of all runs is followed to the end
 MIN_RUNS = 6  # one more than there are constants
 TOLERANCE = 1e-12
 MAX_ITERATIONS = 3000
@@ -98,7 +98,8 @@ def fit_parametric(runs: Sequence[Run], bootstrap: int = 200, seed: int = 0) -> 
     resampled = []
     for _ in range(bootstrap):
         draw = generator.integers(0, len(runs), len(runs))
-        resampled.append(_law(*_minimise(log_n[draw], log_d[draw], log_l[draw], [best[0]])))
+        found = _minimise(log_n[draw], log_d[draw], log_l[draw], [best[0]], SEARCH_ITERATIONS)
+        resampled.append(_law(*found))
     return ParametricFit(_law(*best), tuple(resampled))
 
 

@@ -1,0 +1,145 @@
+"""Runs held against each other: architectures, width and depth, learning rates, mixtures.
+
+Nothing here enters the scaling fit. A difference means something when it is larger than the scatter of the grid's
+losses about their fit, which the page says beside it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from infra.errors import BadInput
+from infra.params import Params
+from tasks.scaling.grid import Kind
+from tasks.scaling.isoflop import MIN_SIZES
+from tasks.scaling.rows import RunRow
+
+COMPARISONS = pa.schema(
+    [
+        ("kind", pa.string()),  # architecture, width_depth, rate or mixture
+        ("flops", pa.float64()),  # of the point: what the runs were to take
+        ("params", pa.float64()),  # of the point: how large they were to be
+        ("variant", pa.string()),
+        ("ref", pa.string()),
+        ("run_params", pa.int64()),
+        ("tokens", pa.int64()),
+        ("loss", pa.float64()),
+        ("bits_per_byte", pa.float64()),
+        ("above_best", pa.float64()),  # nats a token over the best variant of the point
+        ("seconds", pa.float64()),
+    ]
+)
+
+
+class Compared(Params):
+    """One variant at one point, and the run that stands for it."""
+
+    kind: Kind = Field(description="What is compared.")
+    flops: float = Field(gt=0, description="Budget of the point.")
+    params: float = Field(gt=0, description="Size of the point.")
+    variant: str = Field(description="What this run has for it.")
+    run: str = Field(description="Reference of the run, as pretrain/version.")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The variants at one point, in the order of their numbers or names."""
+
+    kind: Kind
+    flops: float
+    params: float
+    variants: tuple[tuple[str, RunRow], ...]
+
+    @property
+    def best(self) -> tuple[str, RunRow]:
+        """The variant of the lowest loss."""
+        return min(self.variants, key=lambda one: one[1].loss)
+
+
+@dataclass(frozen=True)
+class RateFit:
+    """loss = c0 + c1 x + c2 x^2 with x = ln rate - `centre`, at one point; `best` is the rate at its vertex."""
+
+    flops: float
+    params: float
+    centre: float
+    coefficients: tuple[float, float, float]
+    best: float | None
+    problem: str = ""
+
+    def loss(self, rate: float) -> float:
+        """The fitted loss at a rate."""
+        x = np.log(rate) - self.centre
+        c0, c1, c2 = self.coefficients
+        return float(c0 + c1 * x + c2 * x * x)
+
+
+def comparisons_of(tags: Sequence[Compared], rows: Mapping[str, RunRow]) -> list[Comparison]:
+    """Tagged runs, point by point.
+
+    Raises:
+        BadInput: a tag names a run that is not among the stage's.
+    """
+    groups: dict[tuple[Kind, float, float], list[tuple[str, RunRow]]] = {}
+    for tag in tags:
+        if tag.run not in rows:
+            raise BadInput(f"comparisons: {tag.run} is none of the runs given in `runs` and `compared`")
+        groups.setdefault((tag.kind, tag.flops, tag.params), []).append((tag.variant, rows[tag.run]))
+    found = []
+    for (kind, flops, params), variants in sorted(groups.items()):
+        ordered = sorted(variants, key=lambda one: _order(kind, *one))
+        found.append(Comparison(kind, flops, params, tuple(ordered)))
+    return found
+
+
+def _order(kind: Kind, variant: str, row: RunRow) -> tuple[float, str]:
+    if kind == "rate":
+        return row.rate, variant
+    return (row.width / row.depth if kind == "width_depth" else 0.0), variant
+
+
+def fit_rates(comparison: Comparison) -> RateFit:
+    """A parabola in the logarithm of the rate.
+
+    Raises:
+        BadInput: fewer than three rates.
+    """
+    rates = np.array([row.rate for _, row in comparison.variants])
+    if len(set(rates.tolist())) < MIN_SIZES:
+        raise BadInput(f"a best learning rate needs at least {MIN_SIZES} rates, not {len(set(rates.tolist()))}")
+    centre = float(np.mean(np.log(rates)))
+    c2, c1, c0 = np.polyfit(np.log(rates) - centre, [row.loss for _, row in comparison.variants], 2)
+    coefficients = (float(c0), float(c1), float(c2))
+    place = (comparison.flops, comparison.params, centre, coefficients)
+    if c2 <= 0:
+        return RateFit(*place, None, "opens downward: no best rate between those that were tried")
+    best = float(np.exp(centre - c1 / (2 * c2)))
+    if not rates.min() <= best <= rates.max():
+        side = "below" if best < rates.min() else "above"
+        return RateFit(*place, best, f"{side} the rates that were tried ({rates.min():.3g} to {rates.max():.3g})")
+    return RateFit(*place, best)
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> pa.Table:
+    """All variants as `COMPARISONS`."""
+    rows = [
+        {
+            "kind": comparison.kind,
+            "flops": comparison.flops,
+            "params": comparison.params,
+            "variant": variant,
+            "ref": row.ref,
+            "run_params": row.params,
+            "tokens": row.tokens,
+            "loss": row.loss,
+            "bits_per_byte": row.bits_per_byte,
+            "above_best": row.loss - comparison.best[1].loss,
+            "seconds": row.seconds,
+        }
+        for comparison in comparisons
+        for variant, row in comparison.variants
+    ]
+    return pa.Table.from_pylist(rows, schema=COMPARISONS)

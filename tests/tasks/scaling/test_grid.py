@@ -1,0 +1,138 @@
+"""From budgets and sizes to runs: lengths, schedules, what is left out and what is refused."""
+
+from collections import Counter
+
+import pytest
+from pydantic import ValidationError
+
+from infra.errors import BadConfig
+from infra.store import Artifact, Store
+from tasks.pretrain import PretrainParams, shape_of
+from tasks.scaling.grid import Pace, Plan, PlannedRun, counted_params, plan_runs
+from tasks.scaling.settings import GridParams
+from tests.tasks.scaling.made_runs import corpus_of, little_corpus, vocab_size_of
+
+BASE = PretrainParams.model_validate({"seq_len": 32, "batch_size": 4, "optim": {"name": "muon"}})
+GRID = {"budgets": [1e10, 2e10, 4e10], "sizes": [3e4, 6e4, 1.2e5], "max_epochs": 1e9}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, Artifact]:
+    """(tokenizer, tokens)"""
+    return little_corpus(Store(tmp_path_factory.mktemp("grid") / "store"))[1:]
+
+
+def planned(corpus: tuple[Artifact, Artifact], base: PretrainParams = BASE, **given: object) -> Plan:
+    tokenizer, tokens = corpus
+    return plan_runs(GridParams.model_validate({**GRID, **given}), base, vocab_size_of(tokenizer), corpus_of(tokens))
+
+
+def test_each_run_is_as_long_as_its_budget_pays_for(corpus):
+    plan = planned(corpus)
+    assert Counter(run.budget for run in plan.runs) == {1e10: 3, 2e10: 3, 4e10: 3}
+    for run in plan.runs:
+        network = shape_of(run.params, vocab_size_of(corpus[0]))
+        assert run.tokens == run.params.steps * 4 * 32
+        assert run.flops == network.flops_per_token(32) * run.tokens
+        assert abs(run.flops / run.budget - 1) <= 0.5 * network.flops_per_token(32) * 4 * 32 / run.budget
+        assert run.size == counted_params(network) == network.n_matmul_params
+
+
+def test_a_schedule_is_as_long_as_its_run_and_all_held_out_text_is_read_at_its_end(corpus):
+    for run in planned(corpus, warmup=0.1).runs:
+        assert run.params.optim.warmup_steps == round(0.1 * run.params.steps)
+        assert (run.params.validate_every, run.params.validation_rows) == (run.params.steps, None)
+        assert run.params.tokens is None
+
+
+def test_sizes_grow_with_budgets(corpus):
+    sizes = {budget: [r.size for r in planned(corpus).runs if r.budget == budget] for budget in (1e10, 4e10)}
+    for small, large in zip(sizes[1e10], sizes[4e10], strict=True):
+        assert 1.5 < large / small < 2.6  # a factor of 4 to the power of 0.5, and shapes are a tenth apart
+    still = {budget: [r.size for r in planned(corpus, growth=0).runs if r.budget == budget] for budget in (1e10, 4e10)}
+    assert still[1e10] == still[4e10]
+
+
+def test_shapes_and_seeds_may_be_said(corpus):
+    shapes = [{"hidden_size": 32 * k, "n_layers": 2, "n_heads": 2} for k in (1, 2, 3)]
+    plan = planned(corpus, shapes=shapes, seeds=2)
+    assert {(run.params.shape.hidden_size, run.params.seed) for run in plan.runs} == {
+        (width, seed) for width in (32, 64, 96) for seed in (0, 1)
+    }
+    assert len(plan.runs) == 18 and all(run.in_grid for run in plan.runs)
+
+
+def test_the_same_run_for_two_questions_is_made_once(corpus):
+    point = {"flops": 1e12, "params": 1e6}
+    compare = {
+        "architectures": {"at": [point]},
+        "width_depth": {"at": [point], "aspects": [10, 64]},
+        "rates": {"at": [point]},
+        "mixtures": {"at": [point], "mixtures": {"news": {"news": 1.0}}},
+    }
+    plan = planned(corpus, compare=compare)
+    beside = [run for run in plan.runs if not run.in_grid]
+    tags = Counter(tag.kind for run in plan.runs for tag in run.tags)
+    assert tags == {"architecture": 2, "width_depth": 2, "rate": 3, "mixture": 2}
+    assert len(beside) == 9 - 3  # at each point the grid's own way stands for one of the variants
+    by_tag = {tag.variant: run for run in beside for tag in run.tags}
+    lstm, own = by_tag["lstm"], by_tag["transformer"]
+    assert abs(lstm.size / own.size - 1) < 0.1 and lstm.params.shape.architecture == "lstm"
+    assert by_tag["0.01"].params.optim.muon_lr == 0.01 and by_tag["0.01"].params.optim.lr == BASE.optim.lr / 2
+    assert by_tag["news"].params.mixture == {"news": 1.0}
+    alone = planned(corpus, compare={"width_depth": {"at": [{"flops": 2e10, "params": 5e4}], "aspects": [100, 200]}})
+    assert alone.left_out == ("width_depth at 2e+10 FLOP, 5e+04 parameters: one run, and nothing to compare it with",)
+
+
+def test_what_the_data_cannot_carry_is_left_out_and_said(corpus):
+    lengths = sorted(run.epochs for run in planned(corpus, sizes=[3e4, 4.5e4, 6e4, 1.2e5]).runs)
+    plan = planned(corpus, sizes=[3e4, 4.5e4, 6e4, 1.2e5], max_epochs=lengths[-1] * 0.99)
+    assert len(plan.runs) == 11
+    assert len(plan.left_out) == 1 and "and max_epochs is" in plan.left_out[0] and "4e+10 FLOP" in plan.left_out[0]
+    with pytest.raises(BadConfig, match=r"budget 1e\+10 FLOP has 0 sizes left and needs 3 .*min_steps is 100000"):
+        planned(corpus, min_steps=100_000)
+    with pytest.raises(BadConfig, match=r"has 2 sizes left and needs 3 .*max_epochs is"):
+        planned(corpus, max_epochs=lengths[-4] * 0.99)
+
+
+def test_a_mixture_counts_the_epochs_of_its_scarcest_domain(corpus):
+    natural = planned(corpus).runs[0]
+    news = planned(corpus, BASE.model_copy(update={"mixture": {"news": 0.9, "code": 0.1}})).runs[0]
+    assert news.params.steps == natural.params.steps and news.epochs > 2 * natural.epochs
+
+
+def test_sizes_that_a_vocabulary_forbids_are_one_line(corpus):
+    with pytest.raises(BadConfig, match=r"no network of 1,000 parameters: .* take larger sizes or a smaller") as caught:
+        planned(corpus, sizes=[1e3, 4e4, 8e4])
+    assert "\n" not in str(caught.value)
+    with pytest.raises(BadConfig, match="one phase"):
+        planned(corpus, BASE.model_copy(update={"objective": "masked"}))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"sizes": [1e4, 1e4, 2e4]}, "at least 3 different sizes, not 2"),
+        ({"budgets": [1e9, 1.05e9]}, "nearly equal"),
+        ({"budgets": [1e9]}, "at least 2"),
+        ({"shapes": [{"preset": "1m"}]}, "at least 3 different shapes, not 1"),
+        ({"shapes": [{"preset": "1m"}, {"preset": "3m"}, {"architecture": "lstm"}]}, "an LSTM goes into"),
+    ],
+)
+def test_a_grid_that_cannot_be_fitted_is_refused_before_anything_runs(given, message):
+    with pytest.raises(ValidationError, match=message):
+        GridParams.model_validate(given)
+
+
+def test_what_is_left_is_told_by_the_flops_that_were_made():
+    def run(flops: float) -> PlannedRun:
+        return PlannedRun(BASE, flops, 1, 1, flops, 1.0, True)
+
+    plan = Plan((run(1.0), run(1.0), run(2.0), run(4.0)), ())
+    pace = Pace(plan)
+    assert pace.seconds_left(plan.runs) is None
+    pace.finished(plan.runs[0], 100.0, reused=True)
+    assert pace.seconds_left(plan.runs[1:]) is None  # what was reused tells nothing of the rate
+    pace.finished(plan.runs[1], 10.0, reused=False)
+    assert pace.seconds_left(plan.runs[2:]) == 60.0
+    assert pace.share == 0.25

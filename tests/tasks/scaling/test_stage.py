@@ -1,0 +1,167 @@
+"""The stage on runs whose law is known: tables, fit, recommendation, page, and what it refuses."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from flows.resolving import resolve
+from infra.errors import BadInput
+from infra.store import Artifact, Store
+from tasks.pretrain import PretrainParams
+from tasks.scaling.comparisons import Compared
+from tasks.scaling.grid import Plan, plan_runs
+from tasks.scaling.settings import GridParams
+from tasks.scaling.stage import ScalingFitParams, scaling_fit
+from tests.tasks.scaling.made_runs import BEST_RATE, LAW, corpus_of, little_corpus, pretend_pretrain, vocab_size_of
+
+BASE = PretrainParams.model_validate({"seq_len": 32, "batch_size": 4, "optim": {"name": "muon"}})
+POINT = {"flops": 1e12, "params": 1e6}
+GRID = GridParams.model_validate(
+    {
+        "budgets": [1e11, 2e11, 4e11],
+        "sizes": [4e4, 8e4, 1.6e5, 3.2e5],
+        "aspect": 24,
+        "max_epochs": 1e9,
+        "compare": {
+            "architectures": {"at": [POINT]},
+            "width_depth": {"at": [POINT], "aspects": [10, 64]},
+            "rates": {"at": [POINT, {"flops": 1e12, "params": 2e5}]},
+            "mixtures": {"at": [POINT], "mixtures": {"<b>news</b>": {"news": 1.0}}},
+        },
+    }
+)
+
+
+class Made:
+    """A study, all its runs pretended."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.mix, self.tokenizer, self.tokens = little_corpus(store)
+        self.plan: Plan = plan_runs(GRID, BASE, vocab_size_of(self.tokenizer), corpus_of(self.tokens))
+        self.train = pretend_pretrain()
+        self.models = {run.identity: self.pretend(run.params) for run in self.plan.runs}
+        self.grid = [self.models[run.identity] for run in self.plan.runs if run.in_grid]
+        self.beside = [self.models[run.identity] for run in self.plan.runs if not run.in_grid]
+        self.tags = tuple(
+            Compared(**vars(tag), run=self.models[run.identity].ref) for run in self.plan.runs for tag in run.tags
+        )
+
+    def pretend(self, params: PretrainParams) -> Artifact:
+        return self.train.run(self.store, tokens=self.tokens, tokenizer=self.tokenizer, params=params)
+
+    def fit(self, heldout: list[Artifact] | None = None, **given: object) -> Artifact:
+        params = ScalingFitParams.model_validate({"bootstrap": 60, "comparisons": self.tags, "aspect": 24, **given})
+        return scaling_fit.run(self.store, runs=self.grid, compared=self.beside, heldout=heldout, params=params)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return Made(Store(tmp_path_factory.mktemp("stage") / "store"))
+
+
+@pytest.fixture(scope="module")
+def fit(made: Made) -> Artifact:
+    return made.fit()
+
+
+def read_fit(fit: Artifact) -> dict:
+    return json.loads(fit.file("fit.json").read_text())
+
+
+def test_every_run_is_a_row(made: Made, fit: Artifact):
+    rows = fit.read_table("runs").to_pylist()
+    assert len(rows) == len(made.plan.runs) and {row["role"] for row in rows} == {"grid", "compared"}
+    of_grid = [row for row in rows if row["role"] == "grid"]
+    assert len({row["budget"] for row in of_grid}) == 3
+    planned = {made.models[run.identity].ref: run for run in made.plan.runs}
+    for row in of_grid:
+        run = planned[row["ref"]]
+        assert (row["params"], row["tokens"], row["flops"]) == (run.size, run.tokens, run.flops)
+        assert row["total_params"] > row["params"] and row["width"] == run.params.shape.hidden_size
+
+
+def test_the_law_behind_the_losses_comes_back(fit: Artifact):
+    found = read_fit(fit)
+    low, high = found["isoflop"]["params"]["exponent_95"]
+    assert low < LAW.exponent < high
+    low, high = found["parametric"]["intervals_95"]["exponent"]
+    assert low < LAW.exponent < high
+    assert "embedding lookup" in found["parameters_counted"]
+    assert [budget["runs"] for budget in found["budgets"]] == [4, 4, 4]
+
+
+def test_the_recommended_file_is_a_configuration_of_pretrain(made: Made, fit: Artifact):
+    file = fit.file("recommended.yaml")
+    for profile in ("demo", "laptop", "gpu"):
+        config = resolve("pretrain", profile, file)
+        found = read_fit(fit)["recommended"]
+        assert config.pretrain.steps == found["steps"] and config.pretrain.tokens is None
+        assert config.pretrain.shape.model_dump(exclude_none=True) == found["shape"] | {"qk_norm": False}
+        assert config.documents == made.mix.ref
+        assert config.tokenizer.model_dump(mode="json") == made.tokenizer.manifest.params
+        assert config.pretrain.optim.name == "muon" and config.pretrain.validation_rows is None
+    total = found["flops"] / (4 * 4e11)
+    assert 0.98 < total < 1.02
+    best = LAW.optimum(1.6e12)[0]
+    assert best / 2.5 < found["params"] < best * 2.5
+
+
+def test_a_larger_run_is_predicted_without_being_fitted(made: Made, fit: Artifact):
+    params = resolve("pretrain", "demo", fit.file("recommended.yaml")).pretrain
+    later = made.pretend(params)
+    again = made.fit(heldout=[later])
+    before, after = read_fit(fit), read_fit(again)
+    assert (after["isoflop"], after["parametric"]) == (before["isoflop"], before["parametric"])
+    assert after["recommended"] == before["recommended"]
+    (prediction,) = [one for one in after["predictions"] if one["ref"]]
+    assert prediction["ref"] == later.ref and prediction["measured"] == pytest.approx(
+        later.manifest.metrics["val_loss"]
+    )
+    interval = prediction["parametric"]
+    assert interval["low"] < prediction["measured"] < interval["high"]
+    assert interval == before["predictions"][0]["parametric"]
+    page = again.file("scaling.html").read_text()
+    assert "which no fit has" in page and "not fitted" in page
+
+
+def test_comparisons_say_who_is_better_and_by_how_much(fit: Artifact):
+    rows = fit.read_table("comparisons").to_pylist()
+    (lstm,) = [row for row in rows if row["variant"] == "lstm"]
+    assert 0.15 < lstm["above_best"] < 0.25
+    rates = [row for row in rows if row["kind"] == "rate" and row["params"] == 1e6]
+    assert [row["variant"] for row in rates] == ["0.01", "0.02", "0.04"] and rates[1]["above_best"] == 0
+    for found in read_fit(fit)["rates"]:
+        assert found["best_rate"] == pytest.approx(BEST_RATE, rel=0.5)
+
+
+def test_the_page_stands_alone_and_its_drawings_are_whole(fit: Artifact):
+    page = fit.file("scaling.html").read_text()
+    assert not re.search(r"<script|https?://(?!www\.w3)|@import|url\((?!data:)", page)
+    drawings = re.findall(r"<svg class=\"chart\".*?</svg>", page, re.S)
+    assert len(drawings) == 7  # isoFLOP, size, tokens, loss, predicted, shapes, rates
+    for drawing in drawings:
+        assert ET.fromstring(drawing).attrib["aria-label"]
+    assert "&lt;b&gt;news&lt;/b&gt;" in page and "<b>news</b>" not in page
+    assert "nan" not in page.lower().replace("sans", "")
+
+
+def test_the_same_runs_give_the_same_bytes(made: Made, fit: Artifact):
+    from infra.stage import RunContext
+
+    context = RunContext(store=made.store, refresh=frozenset(["scaling-fit"]))
+    params = ScalingFitParams.model_validate(fit.manifest.params)
+    scaling_fit.run_in(context, params=params, runs=made.grid[::-1], compared=made.beside)
+    assert context.results[-1].reproduced and context.results[-1].artifact.ref == fit.ref
+
+
+def test_runs_that_cannot_be_compared_are_refused(made: Made, tmp_path):
+    with pytest.raises(BadInput, match="none of the runs given"):
+        made.fit(comparisons=[{"kind": "rate", "flops": 1, "params": 1, "variant": "x", "run": "pretrain/0"}])
+    with pytest.raises(BadInput, match="has 2 sizes; a parabola needs 3"):
+        scaling_fit.run(made.store, runs=made.grid[:2] + made.grid[4:8])
+    phased = BASE.model_copy(update={"steps": 5, "objective": "masked"})
+    with pytest.raises(BadInput, match="one phase, from nothing, on next tokens"):
+        made.fit(heldout=[made.pretend(phased)])
