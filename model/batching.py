@@ -48,6 +48,16 @@ def permute(index: npt.ArrayLike, n: int, seed: int, epoch: int) -> Int64:
     return out.astype(np.int64)
 
 
+def validation_sample(n: int, wanted: int | None) -> Int64:
+    """Which of `n` held-out rows are read: all, or `wanted` of them, in order, spread over domains and documents.
+
+    They depend on the two numbers alone, so that runs on the same data are compared on the same rows.
+    """
+    if wanted is None or wanted >= n:
+        return np.arange(n, dtype=np.int64)
+    return np.sort(permute(np.arange(wanted), n, seed=0, epoch=0))
+
+
 def sample_rows(first: int, count: int, n: int, seed: int) -> Int64:
     """Row numbers of the samples [first, first + count) of a run over n rows, epoch after epoch."""
     if n < 1:

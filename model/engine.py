@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from model import checkpoint as ckpt
-from model.batching import micro_batches, share_of_rank
+from model.batching import Int64, micro_batches, share_of_rank, validation_sample
 from model.course import course_of, phases_of, streams_of
 from model.data import ChatRows, MixedRows, PairRows, TokenRows
 from model.hf import Network, load_hf, load_network, new_network
@@ -289,21 +289,21 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self, objective: Objective) -> dict[str, float]:
-        """Metrics over the held-out rows (the first `validation_rows`), the same at any world size but for rounding."""
-        n = min(len(objective), self.job.data.validation_rows or len(objective))
+        """Metrics over `validation_rows` of the held-out rows, the same at any world size but for rounding."""
+        rows = validation_sample(len(objective), self.job.data.validation_rows)
         totals: dict[str, Tensor] = {}
-        for samples in self._spread(n):
+        for samples in self._spread(rows):
             for name, value in objective.measure(self.engine, self.layout.own(objective.micro_batch(samples))).items():
                 totals[name] = totals.get(name, torch.zeros((), dtype=torch.float64)) + value.double().cpu()
         names = sorted(totals)
         summed = dict(zip(names, self._sum([float(totals[name]) for name in names]), strict=True))
         return objective.summary(summed) if summed.get("weight") else {}
 
-    def _spread(self, n: int) -> list[list[int | None]]:
-        """Micro-batches of the samples 0..n-1 that fall to this rank; equally many on each (ZeRO-3 gathers in step)."""
-        if n == 0:
+    def _spread(self, samples: Int64) -> list[list[int | None]]:
+        """Micro-batches of these samples that fall to this rank; equally many on each (ZeRO-3 gathers in step)."""
+        if not len(samples):
             return []
-        return share_of_rank(np.arange(n), self.layout.batch_rank, self.layout.batch_ranks, self.micro_batch_size)
+        return share_of_rank(samples, self.layout.batch_rank, self.layout.batch_ranks, self.micro_batch_size)
 
     @torch.no_grad()
     def _reference(self, split: str, objective: Objective) -> None:
@@ -312,7 +312,7 @@ class Trainer:
         path = self.job.work.folder / REFERENCE.format(split=split)
         if not path.exists():
             table = torch.zeros(len(objective), 2, dtype=torch.float64, device=self.device)
-            for samples in self._spread(len(objective)):
+            for samples in self._spread(np.arange(len(objective))):
                 log_probs, _ = objective.log_probs(self.engine, objective.micro_batch(samples))
                 for column, sample in enumerate(samples):
                     if sample is not None:

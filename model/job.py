@@ -34,7 +34,7 @@ class Data(Strict):
     seq_len: int = Field(ge=2, description="Positions in a row, in tokens.")
     document_mask: bool = Field(True, description="Whether attention stays inside a document (lm).")
     token_bytes: Path | None = Field(None, description=".npy int [vocab]: UTF-8 bytes of each token, 0 for specials.")
-    validation_rows: int | None = Field(None, ge=1, description="Validate on the first rows only; empty: on all.")
+    validation_rows: int | None = Field(None, ge=1, description="Held-out rows that a validation reads; empty: all.")
 
 
 class Rate(Strict):

@@ -41,7 +41,7 @@ class DpoParams(Params):
     seed: int = Field(0, ge=0, description="Of the order of pairs.")
 
 
-@stage("dpo", version=1, libraries=("torch", "deepspeed", "tokenizers"), tables={})
+@stage("dpo", version=2, libraries=("torch", "deepspeed", "tokenizers"), tables={})
 def dpo(model: Model, chat: Chat, params: DpoParams, runtime: Runtime, out: Draft) -> None:
     """Align a model with the preferences of the training split.
 

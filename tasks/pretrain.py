@@ -134,7 +134,7 @@ def shape_of(params: PretrainParams, vocab_size: int) -> ModelConfig | LSTMConfi
         raise BadConfig(f"pretrain.shape: {reason}") from error
 
 
-@stage("pretrain", version=1, libraries=("torch", "deepspeed"), tables={})
+@stage("pretrain", version=2, libraries=("torch", "deepspeed"), tables={})
 def pretrain(
     tokens: Tokens, tokenizer: Vocabulary, model: Model | None, params: PretrainParams, runtime: Runtime, out: Draft
 ) -> None:

@@ -47,7 +47,7 @@ def row_length(wanted: int | None, shape: ModelConfig) -> int:
     return wanted or shape.max_seq_len
 
 
-@stage("sft", version=1, libraries=("torch", "deepspeed", "tokenizers"), tables={})
+@stage("sft", version=2, libraries=("torch", "deepspeed", "tokenizers"), tables={})
 def sft(model: Model, chat: Chat, params: SftParams, runtime: Runtime, out: Draft) -> None:
     """Teach a model to answer with the conversations of the training split.
 

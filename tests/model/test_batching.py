@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.batching import micro_batches, pack_best_fit, permute, sample_rows, share_of_rank
+from model.batching import micro_batches, pack_best_fit, permute, sample_rows, share_of_rank, validation_sample
 
 GOLDEN = [6, 4, 2, 9, 8, 1, 0, 5, 3, 7]
 
@@ -29,6 +29,15 @@ def test_a_permutation_looks_shuffled():
     for lag in (1, 2, 16, 100):
         assert abs(np.corrcoef(order[:-lag], order[lag:])[0, 1]) < 5 / n**0.5
     assert abs(np.corrcoef(order, np.arange(n))[0, 1]) < 5 / n**0.5
+
+
+def test_validation_rows_are_spread_over_what_is_held_out():
+    """Held-out rows lie domain by domain: the first ones would be of one domain."""
+    rows = validation_sample(1000, 64)
+    assert rows.tolist() == sorted(set(rows.tolist())) and len(rows) == 64
+    assert all(((rows >= first) & (rows < first + 250)).sum() >= 8 for first in (0, 250, 500, 750))
+    assert validation_sample(10, 64).tolist() == validation_sample(10, None).tolist() == list(range(10))
+    assert validation_sample(0, 64).tolist() == []
 
 
 def test_every_epoch_shows_every_row_once():
