@@ -264,6 +264,10 @@ class Follower:
         if size == self.offset:
             return None
         with self.path.open("rb") as file:
+            if self.offset:
+                file.seek(self.offset - 1)
+                if file.read(1) != b"\n":  # cut back and grown again between two looks: other rows lie here now
+                    self.offset = 0
             file.seek(self.offset)
             new = file.read()
         end = new.rfind(b"\n") + 1

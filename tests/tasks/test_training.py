@@ -189,6 +189,39 @@ def test_an_interrupted_stage_goes_on_from_its_checkpoint(
     assert [row["step"] for row in rows] == list(range(1, 13))
 
 
+def test_rows_cut_back_and_grown_again_between_two_looks_are_followed(tmp_path: Path):
+    """A resumed child cuts the file to its checkpoint and may have written past the old end before the next look."""
+    told: list[tuple[int, int, str]] = []
+
+    class Told:
+        def check_lock(self) -> None: ...
+
+        def progress(self, done: int, total: int, text: str) -> None:
+            told.append((done, total, text))
+
+    def write(steps: range, loss: float) -> None:
+        rows = [{"step": step, "loss": loss, "tokens_per_s": 1e3} for step in steps]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+    path = tmp_path / "metrics.jsonl"
+    write(range(1, 4), loss=1.0)
+    follower = training.Follower(path, 100, Told())  # type: ignore[arg-type]
+    write(range(1, 9), loss=0.123456789)  # the old end is inside a line, and the lines differ in length
+    with path.open("rb") as file:
+        file.seek(follower.offset - 1)
+        assert file.read(1) != b"\n"
+    follower.look()
+    assert told == [(8, 100, "step 8 of 100: loss 0.1235, 1,000 tokens/s")]
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"step": 9, "loss": 0.5, "tokens_per_s": 1e3}\n{"step": 10, "lo')
+    follower.look()
+    follower.look()  # the rest of a line is not there yet
+    assert [step for step, _, _ in told] == [8, 9]
+    write(range(1, 3), loss=0.5)
+    follower.look()
+    assert told[-1][0] == 2
+
+
 def test_the_childs_own_reason_is_the_error(road: Road):
     params = TINY.model_copy(update={"optim": TINY.optim.model_copy(update={"lr": 1e30, "warmup_steps": 0})})
     with pytest.raises(SluiceError, match=r"training stopped: FloatingPointError: step .* lower the learning rate"):
