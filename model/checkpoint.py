@@ -12,10 +12,12 @@ one. DeepSpeed's files are pickles by torch.save: they are loaded only from the 
 import argparse
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import torch.distributed as dist
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -137,10 +139,31 @@ def make_universal(checkpoint: Path, say: Callable[[str], None]) -> None:
 
 def load(engine: Any, checkpoint: Path, universal: bool) -> TrainState:
     """Put a checkpoint into the engine. Collective. Raises RuntimeError when DeepSpeed finds nothing to load."""
-    loaded, _ = engine.load_checkpoint(str(checkpoint), tag=UNIVERSAL if universal else NATIVE)
+    keeping = _groups_apart(engine.optimizer.optimizer) if universal and _shards_weights(engine) else nullcontext()
+    with keeping:
+        loaded, _ = engine.load_checkpoint(str(checkpoint), tag=UNIVERSAL if universal else NATIVE)
     if loaded is None:
         raise RuntimeError(f"DeepSpeed loaded nothing from {checkpoint}")
     return read_state(checkpoint)
+
+
+def _shards_weights(engine: Any) -> bool:
+    return bool(engine.zero_optimization_stage() == 3)
+
+
+@contextmanager
+def _groups_apart(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Undo what DeepSpeed 0.19.8 mixes up when it loads the universal form at stage 3.
+
+    `load_hp_checkpoint_state_from_checkpoint_dir_stage3` gives every group the hyperparameters of the first one, and
+    all states one and the same `step` tensor, which Adam then raises once a group instead of once a step.
+    """
+    own = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    yield
+    for group, kept in zip(optimizer.param_groups, own, strict=True):
+        group.update(kept)
+    for parameter, state in optimizer.state.items():
+        state["step"] = torch.as_tensor(state["step"]).to(parameter.device, copy=True)  # where fused AdamW wants it
 
 
 def sync_tree(folder: Path) -> None:

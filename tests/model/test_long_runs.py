@@ -23,6 +23,16 @@ from tests.model.training_jobs import job, losses, rows, run_plan, write_data
 
 OTHER_LAYOUT = 1e-5
 SKIP = {"sigma": 1.0, "window": 6}  # so strict that ordinary noise is left out
+# Decay so strong that a group which lost its own shows; tied as the stages' default is.
+MOVED: dict[str, Any] = {
+    "shape__tie_embeddings": True,
+    "optim__weight_decay": 5.0,
+    "validate_every": None,
+    "work__checkpoint_every": 3,
+}
+MUON = {"optim__name": "muon", "optim__muon_lr": 3e-3}
+MOVES: dict[str, dict[str, Any]] = {f"moved-z{stage}": {"work__zero_stage": stage} for stage in (0, 2, 3)}
+MOVES["moved-muon"] = MUON
 NOISY = {"skip": SKIP, "batch_size": 2, "steps": 16, "optim__lr": 0.03}
 
 
@@ -55,7 +65,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     skip3 = str(job(folder, "skip3", **NOISY, work__zero_stage=3))
     average = {"export": "average", "average": {"checkpoints": 3, "every": 3}}
     averaged = str(job(folder, "averaged", **average, work__tensorboard=True, work__csv=True))
-    run_plan(folder, 1, [{"job": moved, "fail_at": 6}])
+    moves = [str(job(folder, name, **MOVED, **changes)) for name, changes in MOVES.items()]
+    run_plan(folder, 1, [{"job": moved, "fail_at": 6}, *({"job": one, "fail_at": 4} for one in moves)])
     run_plan(
         folder,
         2,
@@ -69,6 +80,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {"job": skip3},
             {"job": str(job(folder, "averaged3", **average, work__zero_stage=3))},
             {"job": moved, "fail_at": 11},
+            *({"job": one, "fail_at": 7} for one in moves),
         ],
     )
     run_plan(
@@ -86,6 +98,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 )
             },
             {"job": moved},
+            *({"job": one} for one in moves),
+            {"job": str(job(folder, "tied", **MOVED))},
+            {"job": str(job(folder, "tied-muon", **MOVED, **MUON))},
         ],
     )
     return folder
@@ -141,6 +156,14 @@ def test_phases_are_those_of_a_plain_loop(trained: Path):
 
 def test_phases_on_one_rank_then_two_then_one(trained: Path):
     assert losses(trained, "moved") == pytest.approx(losses(trained, "long"), abs=OTHER_LAYOUT)
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_a_run_is_the_same_on_one_rank_then_two_then_one(trained: Path, name: str):
+    """At every ZeRO stage (1: above), for groups with and without decay, and for Muon."""
+    expected = losses(trained, "tied-muon" if name == "moved-muon" else "tied")
+    assert expected[-1] < expected[0] - 0.1
+    assert losses(trained, name) == pytest.approx(expected, abs=OTHER_LAYOUT)
 
 
 def test_no_sample_is_missed_or_shown_twice_on_the_way(trained: Path):
