@@ -28,8 +28,9 @@ from model.masked import MaskTokens
 from model.metrics import MetricsLog
 from model.mixture import DomainShare, Mixture
 from model.objectives import MaskedToken, NextToken, Objective, Preferences, load_token_bytes
-from model.optim import build_optimizer, phased_learning_rate_scale
+from model.optim import build_optimizer
 from model.precision import native_bfloat16
+from model.schedule import phased_learning_rate_scale
 from model.snapshots import KeptWeights
 from model.speed import matmul_flops_per_s, peak_memory_bytes
 from model.step_guard import StepGuard

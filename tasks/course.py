@@ -160,23 +160,30 @@ def phases_of(params: "PretrainParams", tokens: Tokens) -> list[Phase]:
     Raises:
         BadInput: see `read_rows`.
     """
-    found: list[Phase] = []
-    learnt = 0
-    for phase, reading in zip(params.phases, phase_readings(params, tokens), strict=True):
-        seq_len = reading.seq_len
+    return [
+        Phase(
+            name=phase.name,
+            steps=steps,
+            data=reading.data(tokens, document_mask=params.document_mask),
+            batch_size=phase.batch_size,
+            rope_theta=phase.rope_theta,
+            rope_scaling=phase.rope_scaling,
+            rate=phase.rate,
+        )
+        for phase, steps, reading in zip(
+            params.phases, phase_steps(params), phase_readings(params, tokens), strict=True
+        )
+    ]
+
+
+def phase_steps(params: "PretrainParams") -> list[int]:
+    """Optimizer steps of each phase."""
+    found: list[int] = []
+    seq_len, learnt = params.seq_len, 0
+    for phase in params.phases:
+        seq_len = phase.seq_len or seq_len
         size = phase.batch_size or params.batch_size
         ramp = ramp_of(params) if phase.batch_size is None else []
-        steps = phase.steps or steps_for(phase.tokens or 1, seq_len, size, ramp, learnt if ramp else 0)
-        found.append(
-            Phase(
-                name=phase.name,
-                steps=steps,
-                data=reading.data(tokens, document_mask=params.document_mask),
-                batch_size=phase.batch_size,
-                rope_theta=phase.rope_theta,
-                rope_scaling=phase.rope_scaling,
-                rate=phase.rate,
-            )
-        )
-        learnt += tokens_in(steps, seq_len, size, ramp, learnt)
+        found.append(phase.steps or steps_for(phase.tokens or 1, seq_len, size, ramp, learnt if ramp else 0))
+        learnt += tokens_in(found[-1], seq_len, size, ramp, learnt)
     return found

@@ -16,10 +16,11 @@ from infra.params import Params, Runtime
 from infra.stage import Draft, stage
 from model.averaging import Average
 from model.config import LSTMConfig, ModelConfig, OptimConfig
-from model.job import Job, RampStep, Rate
+from model.job import Job, Phase, RampStep, Rate
 from model.outliers import SkipConfig
 from model.rope_scaling import RopeScaling
-from tasks.course import phases_of, reading_of, shown, steps_of
+from model.schedule import phases_that_learn_nothing
+from tasks.course import phase_steps, phases_of, reading_of, shown, steps_of
 from tasks.shape import Shape
 from tasks.tokenizer import Vocabulary
 from tasks.tokens.files import Tokens, prefixes, read_index, token_files
@@ -116,6 +117,17 @@ class PretrainParams(Params):
             raise ValueError(f"max_seq_len {self.max_seq_len} is below seq_len {self.seq_len}")
         if self.objective == "masked" and self.shape.architecture == "lstm":
             raise ValueError("an lstm reads forwards only: objective masked needs a transformer")
+        return self
+
+    @model_validator(mode="after")
+    def _phases_learn(self) -> Self:
+        lengths = zip(self.phases, phase_steps(self), strict=True)
+        phases = [Phase(name=phase.name, steps=steps, rate=phase.rate) for phase, steps in lengths]
+        for name in phases_that_learn_nothing(self.optim, phases):
+            raise ValueError(
+                f"phase {name}: its learning rate would be 0 at every step; give it a rate.start above 0, "
+                "or the schedule before it an end above 0 (optim.min_lr_ratio)"
+            )
         return self
 
 

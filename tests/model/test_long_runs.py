@@ -16,8 +16,9 @@ from model.data import TokenRows, stack_rows
 from model.hf import load_hf
 from model.job import Job
 from model.metrics import read_rows
-from model.optim import build_optimizer, learning_rate_scale, phased_learning_rate_scale
+from model.optim import build_optimizer
 from model.outliers import Recent, SkipConfig
+from model.schedule import learning_rate_scale, phased_learning_rate_scale
 from model.transformer import Transformer
 from tests.model.training_jobs import job, losses, rows, run_plan, write_data
 

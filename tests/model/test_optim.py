@@ -10,13 +10,8 @@ from pydantic import ValidationError
 from model.config import ModelConfig
 from model.job import Phase
 from model.muon import Muon
-from model.optim import (
-    OptimConfig,
-    build_optimizer,
-    learning_rate_scale,
-    parameter_groups,
-    phased_learning_rate_scale,
-)
+from model.optim import OptimConfig, build_optimizer, parameter_groups
+from model.schedule import learning_rate_scale, phased_learning_rate_scale, phases_that_learn_nothing
 from model.transformer import Transformer
 
 SHAPE = ModelConfig(
@@ -162,3 +157,22 @@ def test_a_run_may_begin_with_a_rate_and_ends_where_it_ends():
 def test_a_warm_up_that_is_not_over_is_where_the_next_phase_begins():
     found = phased(OptimConfig(warmup_steps=10), {"steps": 5}, {"steps": 2, "rate": {}})
     assert found == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.25])
+
+
+@pytest.mark.parametrize(
+    ("config", "rates", "silent"),
+    [
+        ({}, [None, None, {"end": 0.0}], ["2"]),  # the default schedule ends at 0
+        ({"min_lr_ratio": 0.1}, [None, None, {"end": 0.0}], []),
+        ({}, [None, {"start": 0.1}], []),
+        ({"warmup_steps": 100}, [None, {"end": 0.0}], []),  # a warm-up that is not over
+        ({"schedule": "constant"}, [None, {"end": 0.0}, None, {"shape": "constant"}], ["2", "3"]),
+        ({}, [{"shape": "constant", "start": 0.0}, {"end": 1.0}], ["0"]),
+    ],
+)
+def test_phases_that_learn_nothing_are_those_whose_rate_is_0_throughout(config, rates, silent):
+    found = [Phase(name=str(number), steps=25, rate=rate) for number, rate in enumerate(rates)]
+    optim = OptimConfig(**config)
+    assert phases_that_learn_nothing(optim, found) == silent
+    steps = [phased_learning_rate_scale(optim, found, step) for step in range(25 * len(rates))]
+    assert silent == [str(n) for n in range(len(rates)) if not any(steps[25 * n : 25 * (n + 1)])]

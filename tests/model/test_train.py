@@ -19,7 +19,8 @@ from model.batching import sample_rows
 from model.data import TokenRows, stack_rows
 from model.hf import load_hf
 from model.job import Job
-from model.optim import build_optimizer, learning_rate_scale
+from model.optim import build_optimizer
+from model.schedule import learning_rate_scale
 from model.transformer import Transformer
 from tests.model.training_jobs import PAD, ROOT, environment, job, losses, rows, run_plan, write_data
 

@@ -4,11 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from infra.errors import BadInput
 from infra.params import Runtime
 from infra.store import Artifact, Store
+from model.job import Phase
+from model.schedule import phased_learning_rate_scale
+from tasks.course import phase_steps
 from tasks.exposure import shown_by
 from tasks.pretrain import PhaseParams, PretrainParams, Shape, phases_of, pretrain, steps_of
 from tasks.tokenizer.stage import TokenizerParams, train_tokenizer
@@ -113,11 +117,30 @@ def test_a_ramp_shortens_a_run():
         ({"phases": [{"name": "a", "steps": 1}], "steps": 2}, "the phases say how long"),
         ({"phases": [{"name": "a", "steps": 1, "tokens": 2}]}, "phase a: give steps or tokens"),
         ({"export": "average"}, "go together"),
+        (
+            {"phases": [{"name": "main", "steps": 50}, {"name": "end", "tokens": 99, "rate": {"end": 0}}]},
+            r"phase end: its learning rate would be 0 at every step; give it a rate\.start .* \(optim\.min_lr_ratio\)",
+        ),
     ],
 )
 def test_parameters_that_contradict_each_other_are_refused(given: dict, message: str):
     with pytest.raises(ValidationError, match=message):
         PretrainParams.model_validate(given)
+
+
+def test_the_phases_of_the_documentation_all_learn():
+    text = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    example = text.split("## Phases", 1)[1].split("\n    ", 1)[1].split("\n\n", 1)[0]
+    params = PretrainParams.model_validate(yaml.safe_load(example)["pretrain"])
+    assert [phase.name for phase in params.phases] == ["main", "long", "anneal"]
+    phases = [
+        Phase(name=phase.name, steps=steps, rate=phase.rate)
+        for phase, steps in zip(params.phases, phase_steps(params), strict=True)
+    ]
+    ends = [sum(phase.steps for phase in phases[: number + 1]) for number in range(3)]
+    rates = [phased_learning_rate_scale(params.optim, phases, end - 1) for end in ends]
+    assert rates[0] > rates[1] > rates[2] > 0
+    assert phased_learning_rate_scale(params.optim, phases, ends[1]) == pytest.approx(0.1)
 
 
 def test_ranks_that_share_rows_come_in_groups():
