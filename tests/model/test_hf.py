@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from model.config import ModelConfig
-from model.hf import load_hf, save_hf
+from model.hf import inspect_folder, load_hf, save_hf
 from model.rope_scaling import Llama3Scaling, YarnScaling
 from model.transformer import Transformer
 
@@ -164,6 +164,25 @@ def test_tensors_that_are_missing_unknown_or_of_another_shape_are_named(tmp_path
         save_file(changed, tmp_path / "model.safetensors")
         with pytest.raises(ValueError, match=r"model\.layers\.1\.mlp\.gate_proj"):
             load_hf(tmp_path)
+
+
+def test_a_tied_head_that_is_another_matrix_is_refused(tmp_path):
+    save_hf(Transformer(config_of()), tmp_path)
+    edit_config(tmp_path, tie_word_embeddings=True)
+    for read in (load_hf, inspect_folder):
+        with pytest.raises(ValueError, match=r"ties the head to the embedding, but lm_head\.weight is another"):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize(("dtype", "shard"), [(torch.bfloat16, "1GB"), (torch.float32, "20KB")])
+def test_a_folder_is_inspected_without_loading_it(tmp_path, dtype, shard):
+    save_hf(Transformer(config_of(tie_embeddings=True)), tmp_path / "ours")
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "ours", dtype=dtype)
+    theirs.save_pretrained(tmp_path / "theirs", max_shard_size=shard)
+    found = inspect_folder(tmp_path / "theirs")
+    assert found.config == load_hf(tmp_path / "theirs").config
+    assert (found.dtypes, found.derived) == ((str(dtype).removeprefix("torch."),), 0)
+    assert found.tensors == len(list(theirs.parameters()))
 
 
 def test_missing_files_are_said(tmp_path):

@@ -8,7 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from flows.by_hand import fill_roles
 from infra.errors import BadInput
@@ -24,6 +31,7 @@ from tasks.evaluate.stage import EvaluateParams, evaluate
 from tasks.export import export_model
 from tasks.imported_model import ImportedModelParams, imported_model, is_chatml, open_model_folder
 from tasks.pretrain import PretrainParams, pretrain
+from tasks.report.stage import report
 from tasks.sft import SftParams, sft
 from tasks.tokens import TokensParams, tokens
 from tests.tasks.little_road import little_road
@@ -156,8 +164,10 @@ def test_the_version_is_of_what_is_read_wherever_it_lies(store, tmp_path):
 
 def test_missing_special_tokens_get_spare_rows_and_those_there_keep_theirs(store, tmp_path):
     theirs = gpt2()
-    encoder = Encoder.load(take(store, hf_folder(tmp_path / "a", tokenizer=theirs)).path / "data/model")
-    assert encoder.encode("a heap") == theirs.encode("a heap").ids
+    folder = take(store, hf_folder(tmp_path / "a", tokenizer=theirs)).path / "data/model"
+    encoder = Encoder.load(folder)
+    text = f"a heap {IM_END}"
+    assert encoder.encode(text) == theirs.encode(text).ids == AutoTokenizer.from_pretrained(folder)(text)["input_ids"]
     assert encoder.end_of_text == theirs.token_to_id("<|endoftext|>")
     assert encoder.pad == max(theirs.get_vocab().values()) + 3
     theirs.add_special_tokens([IM_START, IM_END, "<|pad|>"])
@@ -270,6 +280,8 @@ def test_it_is_measured_on_tokens_of_its_own_tokenizer_and_talks(road):
     assert model.ref in bits
     assert {row["prompt"] for row in scored.read_table("answers").to_pylist()} == {"chatml", "plain"}
     assert model.ref in {artifact.ref for artifact in scored.ancestors()}
+    page = report.run(store, evaluation=scored).file("report.html").read_text(encoding="utf-8")
+    assert model.ref in page and ">imported<" in page
     assert isinstance("".join(ChatSession.open(model, max_new_tokens=3).reply("What is a heap?")), str)
 
 
