@@ -14,11 +14,15 @@ from infra.errors import BadConfig
 
 PROFILES = Path(__file__).resolve().parents[1] / "infra" / "profiles"
 C = TypeVar("C", bound=FlowConfig)
-# Ways to say a network's shape (tasks/shape.py): the keys that choose each, and what else of an earlier layer goes when
-# another is chosen.
+# Ways to say a network's shape (tasks/shape.py) and how long a run is (tasks/pretrain.py): the keys that choose each,
+# and what else of an earlier layer goes when another is chosen.
 _SIZES = frozenset({"hidden_size", "n_layers", "n_heads", "intermediate_size", "head_dim"})
 _PRESET, _DEPTH = frozenset({"preset"}), frozenset({"depth"})
-ALTERNATIVES = {"shape": ((_PRESET, _PRESET), (_DEPTH, _DEPTH), (_SIZES, _SIZES | {"n_kv_heads"}))}
+_LENGTHS = tuple(frozenset({name}) for name in ("steps", "tokens", "epochs", "phases"))
+ALTERNATIVES = {
+    "shape": ((_PRESET, _PRESET), (_DEPTH, _DEPTH), (_SIZES, _SIZES | {"n_kv_heads"})),
+    "pretrain": tuple((length, length) for length in _LENGTHS),
+}
 
 
 def profile_names() -> list[str]:

@@ -34,6 +34,13 @@ def test_one_way_to_say_a_shape_takes_the_place_of_another(setting, left):
     assert (shape["hidden_size"] is None) == ("n_layers" not in left)  # the profile gives sizes
 
 
+@pytest.mark.parametrize("said", ["steps=7", "tokens=9000", "epochs=3", "phases=[{name: all, steps: 5}]"])
+@pytest.mark.parametrize("profile", ["demo", "laptop"])
+def test_one_way_to_say_how_long_a_run_is_takes_the_place_of_another(profile, said):
+    values = resolve("pretrain", profile, None, [f"pretrain.{said}"]).pretrain.model_dump(exclude_unset=True)
+    assert {"steps", "tokens", "epochs", "phases"} & values.keys() == {said.partition("=")[0]}
+
+
 def test_a_file_may_hold_sections_of_other_flows_but_a_setting_may_not(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("tokenizer: {vocab_size: 1000}\n")
