@@ -214,7 +214,7 @@ def cuts_alike(spec: Mapping[str, Any], pattern: str, every: int = 1) -> str | N
 
 
 def _equal(theirs: Any, ours: "tiktoken.Encoding", text: str) -> bool:
-    return bool(theirs.encode(text, add_special_tokens=False).ids == ours.encode_ordinary(text))
+    return bool(theirs.encode(text, add_special_tokens=False).ids == ours.encode(text, disallowed_special=()))
 
 
 def _border_pairs() -> Iterator[tuple[int, int]]:

@@ -57,6 +57,7 @@ ENCODER_FILE = "encoder.json"
 
 OTHER_NAMES = "sluice_special_tokens"  # in tokenizer_config.json, where the names are not ours
 CHARACTERS_TRIED = 16  # every 16th, to see whether both programs cut by an unknown pattern alike (5 s)
+GAVE_UP = "Regex error while tokenizing"  # how tiktoken's message begins
 BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>")  # how SentencePiece spells a byte
 
 
@@ -148,22 +149,31 @@ class Encoder:
     def encode(self, text: str) -> list[int]:
         """Ids of a text: ordinary tokens only, nothing added."""
         if self.fast is not None:
-            return self.fast.encode_ordinary(text)
+            try:
+                return self.fast.encode(text, disallowed_special=())  # `encode_ordinary` panics where this raises
+            except ValueError as error:
+                _check_gave_up(error)
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of many texts, in order. Equal to `encode` of each."""
         if self.fast is not None:
-            return [self.fast.encode_ordinary(text) for text in texts]
+            return [self.encode(text) for text in texts]
         encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
     def encode_documents(self, texts: Iterable[str]) -> list[npt.NDArray[np.uint32]]:
         """Ids of each text as an array, uint32: `encode` without the way through Python's integers."""
         if self.fast is not None:
-            to_numpy = self.fast.encode_to_numpy
-            return [to_numpy(text, disallowed_special=()) for text in texts]
+            return [self._fast_array(text, self.fast) for text in texts]
         return [np.array(ids, dtype=np.uint32) for ids in self.encode_batch(list(texts))]
+
+    def _fast_array(self, text: str, fast: "tiktoken.Encoding") -> npt.NDArray[np.uint32]:
+        try:
+            return fast.encode_to_numpy(text, disallowed_special=())
+        except ValueError as error:
+            _check_gave_up(error)
+        return np.array(self.tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.uint32)
 
     def decode(self, ids: Sequence[int], skip_specials: bool = False) -> str:
         """The text of ids. Bytes that are no UTF-8 (an id cut out of a character) come back as U+FFFD."""
@@ -174,6 +184,15 @@ class Encoder:
     ) -> tuple[list[int], list[int]]:
         """(ids, loss_mask) of a conversation; see `tasks.chat.render`."""
         return render(messages, self.encode, self.im_start, self.im_end, add_generation_prompt)
+
+
+def _check_gave_up(error: ValueError) -> None:
+    """Raise the error again unless it is that tiktoken's regex engine ran out of stack: then the other program encodes.
+
+    Patterns that look ahead need a stack entry for each character of a run of spaces; from 1,000,000 on it gives up.
+    """
+    if GAVE_UP not in str(error):
+        raise error
 
 
 def tokenizer_config(chat: bool, names: Specials | None = None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -94,6 +95,42 @@ def test_token_bytes_sum_to_the_bytes_of_the_text(encoder: Encoder) -> None:
 def test_a_batch_gives_the_ids_of_its_texts(encoder: Encoder) -> None:
     texts = [*TEXTS, "", "   ", HOSTILE]
     assert encoder.encode_batch(texts) == [encoder.encode(text) for text in texts]
+
+
+LONG = 1_100_000  # characters; the regex engine of tiktoken gives up after 1,000,000 steps back
+
+
+@pytest.mark.parametrize("unit", ["abcdefg", "1", "\u0301", "\n"])
+def test_endless_runs_come_back_from_their_ids(encoder: Encoder, unit: str) -> None:
+    text = "x" + unit * (LONG // len(unit)) + "x"
+    assert encoder.decode(encoder.encode(text)) == text
+
+
+@pytest.mark.parametrize("unit", [" ", "\t"])
+def test_endless_runs_of_spaces_have_the_ids_of_the_merges(encoder: Encoder, unit: str) -> None:
+    assert encoder.fast is not None
+    text = "x" + unit * LONG + "x"
+    with pytest.raises(ValueError, match="Max stack size exceeded"):
+        encoder.fast.encode(text)
+    few, many = encoder.encode_documents(["a b", text])
+    assert (few.tolist(), few.dtype, many.dtype) == (encoder.encode("a b"), np.uint32, np.uint32)
+    if unit == " ":
+        assert many.tolist() == encoder.tokenizer.encode(text, add_special_tokens=False).ids
+    else:
+        assert encoder.encode_batch(["a b", text])[1] == many.tolist()
+
+
+def test_only_a_run_that_is_too_long_for_tiktoken_is_left_to_the_other_program(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ValueError("something else")
+
+    monkeypatch.setattr(encoder.fast, "encode", fails)
+    monkeypatch.setattr(encoder.fast, "encode_to_numpy", fails)
+    for encode in (encoder.encode, lambda text: encoder.encode_documents([text])):
+        with pytest.raises(ValueError, match="something else"):
+            encode("a b")
 
 
 def test_loss_mask_covers_assistant_content_and_its_end_only(encoder: Encoder) -> None:
