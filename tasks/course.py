@@ -54,7 +54,8 @@ class Shown:
         """
         place = self.course.at(step)
         if not 0 <= row < place.batch_size:
-            raise BadInput(f"step {step}, row {row}: step {step} has rows 0 to {place.batch_size - 1}")
+            # Whoever reads it counts steps from 1, as metrics.jsonl does.
+            raise BadInput(f"step {step + 1}, row {row}: step {step + 1} has rows 0 to {place.batch_size - 1}")
         reading = self.streams[place.stream]
         return reading.position(int(self.course.rows(step, reading.source, self.seed)[row]))
 

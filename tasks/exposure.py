@@ -1,7 +1,10 @@
 """Which data is in this model? From a training row back to WARC records, and from a page to the steps that saw it.
 
 Both directions rest on one fact: which rows a step shows is a pure function of the run's parameters and the step
-(`tasks/course.py`), and which tokens a row holds, and whose they are, is in the tokens artifact.
+(`tasks/course.py`), and which tokens a row holds, and whose they are, is in the tokens artifact. What the weights have
+learnt from is less where an earlier step's are exported, or where outlying steps were skipped.
+
+Steps count from 1, as in metrics.jsonl, logs and checkpoints; rows of a batch from 0, as rows of a table.
 """
 
 import re
@@ -14,11 +17,13 @@ import pyarrow.compute as pc
 from infra.errors import BadInput
 from infra.store import Artifact, Store
 from infra.store.maintenance import children
+from model.metrics import read_rows
 from tasks.course import Shown, shown
 from tasks.documents import open_part
 from tasks.pretrain import PretrainParams
 from tasks.tokens.files import ANNEAL, Tokens
 from tasks.tokens.trace import Position, TracedDocument, parse_stream, row_documents
+from tasks.training import METRICS
 
 STREAM_PLACE = re.compile(r"(?P<stream>[^:]+):(?P<offset>\d+)")
 STEP_PLACE = re.compile(r"(?P<step>\d+):(?P<row>\d+)")
@@ -64,8 +69,7 @@ def trace(artifact: Artifact, place: str) -> list[Origin]:
     """From a place in tokens, or in training, to documents and WARC records.
 
     Args:
-        artifact: tokens with `DOMAIN/SPLIT:OFFSET` (a token), or pretrain with `STEP:ROW` (a row of a global batch;
-            steps and rows count from 0).
+        artifact: tokens with `DOMAIN/SPLIT:OFFSET` (a token), or pretrain with `STEP:ROW` (a row of a global batch).
 
     Raises:
         BadInput: the place does not fit the artifact or is outside of it.
@@ -82,10 +86,9 @@ def trace(artifact: Artifact, place: str) -> list[Origin]:
         if match is None:
             raise BadInput(f"{place}: for {artifact.ref} give STEP:ROW, such as 100:3")
         run, step = shown_by(artifact), int(match["step"])
-        if step >= run.course.steps:
-            steps = run.course.steps
-            raise BadInput(f"{place}: {artifact.ref} was trained for {steps} steps, 0 to {steps - 1}")
-        return _origins(artifact.parent("tokens"), run.position(step, int(match["row"])))
+        if not 1 <= step <= run.course.steps:
+            raise BadInput(f"{place}: {artifact.ref} was trained for {run.course.steps} steps, 1 to {run.course.steps}")
+        return _origins(artifact.parent("tokens"), run.position(step - 1, int(match["row"])))
     raise BadInput(f"{artifact.ref}: trace starts at an artifact of tokens or pretrain")
 
 
@@ -96,6 +99,21 @@ def shown_by(model: Artifact) -> Shown:
     return shown(
         PretrainParams.model_validate(given), Tokens(tokens.store, tokens.manifest), model.manifest.metrics["steps"]
     )
+
+
+def last_step(model: Artifact) -> int:
+    """The step whose weights a pretrain artifact holds, of an average the last of them; counted from 1."""
+    metrics = model.manifest.metrics
+    return max(metrics.get("exported_steps") or [metrics["steps"]])
+
+
+def skipped_steps(model: Artifact) -> set[int]:
+    """The steps that changed no weight since they were outliers, counted from 1: where their number rises."""
+    if not model.manifest.metrics.get("skipped_steps"):
+        return set()
+    rows = read_rows(model.file(METRICS))
+    counts = [0, *(row["skipped_steps"] for row in rows)]
+    return {row["step"] for before, row in zip(counts, rows, strict=False) if row["skipped_steps"] > before}
 
 
 def exposures(store: Store, mix: Artifact, part: int, row: int) -> Iterator[Exposure]:
@@ -123,21 +141,24 @@ def _token_spans(tokens: Artifact, part: int, row: int) -> list[TracedDocument]:
 
 
 def _seen(model: Artifact, spans: list[TracedDocument]) -> Exposure:
-    """When a model saw the spans of a document."""
-    run = shown_by(model)
+    """When a model saw the spans of a document, as far as its weights have learnt from it."""
+    run, last = shown_by(model), last_step(model)
+    without = skipped_steps(model)
     rows = run.rows_of(spans)
-    by_stream = run.steps_showing(rows)
+    by_stream = [
+        [step + 1 for step in found if step < last and step + 1 not in without] for found in run.steps_showing(rows)
+    ]
     steps = sorted(step for found in by_stream for step in found)
     if not any(span.split in ("train", ANNEAL) for span in spans):
         return Exposure("pretrain", model.ref, "never seen: held out of training", {"steps": []})
     if not any(rows):
         return Exposure("pretrain", model.ref, "never seen: not among what it learned from", {"steps": []})
     if not steps:
-        return Exposure("pretrain", model.ref, f"not seen in its {run.course.steps:,} steps", {"steps": []})
+        return Exposure("pretrain", model.ref, f"not seen in its {last:,} steps", {"steps": []})
     listed = ", ".join(map(str, steps[:8])) + (" …" if len(steps) > 8 else "")
     times = sum(len(found) / len(own) for found, own in zip(by_stream, rows, strict=True) if own)
-    n_rows, n_steps = sum(map(len, rows)), run.course.steps
-    text = f"seen {times:.1f} times by step {n_steps:,}: its {n_rows} rows {len(steps)} times, in steps {listed}"
+    n_rows = sum(map(len, rows))
+    text = f"seen {times:.1f} times by step {last:,}: its {n_rows} rows {len(steps)} times, in steps {listed}"
     return Exposure("pretrain", model.ref, text, {"steps": steps, "rows": rows[0] if len(rows) == 1 else rows})
 
 

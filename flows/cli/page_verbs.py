@@ -40,7 +40,13 @@ def explain(
 
 def trace(
     ref: Annotated[str, typer.Argument(help="A tokens or pretrain artifact.")],
-    place: Annotated[str, typer.Argument(metavar="DOMAIN/SPLIT:OFFSET|STEP:ROW", help="Tokens, or a training row.")],
+    place: Annotated[
+        str,
+        typer.Argument(
+            metavar="DOMAIN/SPLIT:OFFSET|STEP:ROW",
+            help="A token, or a training row: steps from 1 as in metrics.jsonl, rows of the batch and tokens from 0.",
+        ),
+    ],
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:

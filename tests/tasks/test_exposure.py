@@ -1,5 +1,7 @@
 """Both directions between pages and training rows, against what the loader really shows."""
 
+import json
+
 import pyarrow as pa
 import pytest
 
@@ -49,6 +51,8 @@ class RunParams(Params):
     batch_size: int = 4
     seq_len: int = 16
     seed: int = 5
+    exported_steps: list[int] = []
+    skipped: list[int] = []
 
 
 def _extract(params: NoParams, out: Draft) -> None:
@@ -87,6 +91,13 @@ def _mix(documents: Artifact, params: NoParams, out: Draft) -> None:
 
 def _pretrain(tokens: Artifact, params: RunParams, out: Draft) -> None:
     out.metrics["steps"] = 9
+    if params.exported_steps:
+        out.metrics["exported_steps"] = params.exported_steps
+    if params.skipped:
+        skipped = [sum(step <= now for step in params.skipped) for now in range(1, 10)]
+        out.metrics["skipped_steps"] = skipped[-1]
+        rows = [{"step": step, "skipped_steps": n} for step, n in enumerate(skipped, start=1)]
+        out.path("metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     out.count("tokens", 1, out=1)
 
 
@@ -118,7 +129,7 @@ def test_a_row_of_a_step_leads_to_the_documents_whose_tokens_it_holds(road):
     encoder = Encoder.load(tokenized.parent("tokenizer").path / "data")
     texts = {row["doc_id"]: row["text"] for row in mixed.read_table("documents").to_pylist()}
     for step, place, shown in list(rows_shown(tokenized, model))[::5]:
-        origins = trace(model, f"{step}:{place}")
+        origins = trace(model, f"{step + 1}:{place}")  # steps are told from 1 on
         whole = "".join(texts[origin.doc_id] + "<|endoftext|>" for origin in origins)
         assert encoder.decode(shown.tokens.tolist()).replace("<|endoftext|>", "") in whole.replace("<|endoftext|>", "")
         assert all(origin.url == f"http://a.sample/{int(origin.doc_id, 16)}" for origin in origins)
@@ -137,8 +148,27 @@ def test_a_document_is_seen_in_exactly_the_steps_that_predict_one_of_its_tokens(
         for step in range(9):
             for number in sample_rows(step * order.batch_size, order.batch_size, len(stream), order.seed):
                 labels = range(int(number) * order.seq_len + 1, (int(number) + 1) * order.seq_len + 1)
-                expected += [step] * bool(mine & set(labels))
+                expected += [step + 1] * bool(mine & set(labels))
         assert seen["steps"] == expected
+
+
+def test_a_model_has_not_seen_what_came_after_its_exported_step_or_in_a_skipped_one(road):
+    store, mixed, tokenized, whole = road
+    row = 3
+    (all_steps,) = [e.details["steps"] for e in exposures(store, mixed, 0, row) if e.ref == whole.ref]
+    assert len(all_steps) >= 2
+    (first, *_, last) = all_steps
+    run = _stage(_pretrain, "pretrain").run
+    best = run(store, tokens=tokenized, params=RunParams(exported_steps=[last - 1]))
+    average = run(store, tokens=tokenized, params=RunParams(exported_steps=[first, last]))
+    skipping = run(store, tokens=tokenized, params=RunParams(skipped=[first]))
+    early = run(store, tokens=tokenized, params=RunParams(exported_steps=[first - 1] if first > 1 else [1], skipped=[1]))
+    seen = {e.ref: e for e in exposures(store, mixed, 0, row) if e.stage == "pretrain"}
+    assert seen[best.ref].details["steps"] == [step for step in all_steps if step < last]
+    assert f"by step {last - 1}:" in seen[best.ref].text
+    assert seen[average.ref].details["steps"] == all_steps
+    assert seen[skipping.ref].details["steps"] == [step for step in all_steps if step != first]
+    assert "not seen in its" in seen[early.ref].text
 
 
 def test_a_held_out_document_was_never_seen(road):
@@ -160,8 +190,9 @@ def test_a_token_leads_to_its_record(road):
         ("tokens", "general/test:0", "holds no general/test"),
         ("tokens", "general/train:999999", "which has"),
         ("pretrain", "general/train:0", "give STEP:ROW"),
-        ("pretrain", "9:0", "was trained for 9 steps, 0 to 8"),
-        ("pretrain", "0:4", "rows 0 to 3"),
+        ("pretrain", "10:0", "was trained for 9 steps, 1 to 9"),
+        ("pretrain", "0:0", "was trained for 9 steps, 1 to 9"),
+        ("pretrain", "9:4", "step 9 has rows 0 to 3"),
         ("mix", "0:0", "trace starts at an artifact of tokens or pretrain"),
     ],
 )
