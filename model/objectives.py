@@ -68,7 +68,7 @@ class NextToken:
         self, rows: TokenRows | ChatRows, token_bytes: Tensor | None, device: torch.device, z_loss: float = 0.0
     ) -> None:
         self.rows = rows
-        self.token_bytes = token_bytes
+        self.token_bytes = None if token_bytes is None else token_bytes.to(device)  # labels, on it, index them
         self.device = device
         self.z_loss = z_loss
         self.masked = not isinstance(rows, TokenRows) or rows.document_mask
