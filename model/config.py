@@ -279,7 +279,7 @@ class OptimConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["adamw", "muon"] = Field(
-        "adamw", description="muon: Muon on the blocks' matrices, AdamW on embedding, head and norms; ZeRO stage 0."
+        "adamw", description="muon: Muon on the blocks' matrices, AdamW on embedding, head and norms; ZeRO stages 0-2."
     )
     lr: float = Field(3e-3, gt=0, description="Peak learning rate of AdamW.")
     muon_lr: float = Field(0.02, gt=0, description="Peak learning rate of Muon, in spectral norm a step (Jordan 2024).")
