@@ -57,12 +57,18 @@ class Checkpoints:
         self.keep_last = keep_last
 
     def latest(self) -> Path | None:
-        """The newest whole checkpoint."""
+        """The newest whole checkpoint.
+
+        Raises:
+            RuntimeError: `latest` names none. To begin anew instead would also cut the metrics of the run.
+        """
         pointer = self.folder / LATEST
         if not pointer.exists():
             return None
         found = self.folder / pointer.read_text(encoding="utf-8").strip()
-        return found if (found / STATE).is_file() else None
+        if not (found / STATE).is_file():
+            raise RuntimeError(f"{pointer} names a checkpoint that is not there; remove {self.folder} to begin anew")
+        return found
 
     def save(self, engine: Any, state: TrainState) -> Path:
         """Write the checkpoint of `state.step` and forget those beyond the newest `keep_last`."""
