@@ -48,10 +48,12 @@ class TokenRows:
     left out. With `document_mask` off all positions of a row are one document, as in GPT-2.
     """
 
-    def __init__(self, prefixes: Sequence[Path | str], seq_len: int, document_mask: bool = True) -> None:
+    def __init__(
+        self, prefixes: Sequence[Path | str | IndexedDataset], seq_len: int, document_mask: bool = True
+    ) -> None:
         self.seq_len = seq_len
         self.document_mask = document_mask
-        self.files = [IndexedDataset(prefix) for prefix in prefixes]
+        self.files = [one if isinstance(one, IndexedDataset) else IndexedDataset(one) for one in prefixes]
         for file in self.files:
             if not np.array_equal(file.starts, np.cumsum(file.lengths, dtype=np.int64) - file.lengths):
                 raise ValueError(f"{file.prefix}: sequences do not follow one another; such files are not supported")
@@ -102,7 +104,7 @@ class MixedRows(TokenRows):
         if not len(ends) or ends[-1] != len(prefixes):
             raise ValueError(f"the mixture is of {ends[-1] if len(ends) else 0} files, not of {len(prefixes)}")
         self.domains = [
-            TokenRows(prefixes[end - share.files : end], seq_len, document_mask)
+            TokenRows(self.files[end - share.files : end], seq_len, document_mask)
             for end, share in zip(ends, shares, strict=True)
         ]
         self.mixture = Mixture.of(shares, [len(domain) for domain in self.domains])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from model.batching import micro_batches, sample_rows, share_of_rank
 from model.data import MixedRows, TokenRows
-from model.indexed import IndexedWriter
+from model.indexed import IndexedDataset, IndexedWriter
 from model.job import Data
 from model.mixture import MOST_SAMPLES_IN_A_PERIOD, DomainShare, Mixture, drawn_rows, schedule, whole_parts
 
@@ -166,14 +166,18 @@ def write(prefix, documents):
     return prefix
 
 
-def test_mixed_rows_are_each_domains_own(tmp_path) -> None:
+def test_mixed_rows_are_each_domains_own(tmp_path, monkeypatch) -> None:
     rng = np.random.default_rng(0)
     files = [
         write(tmp_path / name, [[base, *rng.integers(base, base + 100, rng.integers(3, 20))] for _ in range(30)])
         for name, base in (("a0", 0), ("a1", 0), ("b0", 1000))
     ]
     shares = [DomainShare(name="a", files=2, weight=1), DomainShare(name="b", files=1, weight=3)]
+    opened = []
+    read_index = IndexedDataset.__init__
+    monkeypatch.setattr(IndexedDataset, "__init__", lambda self, at: (opened.append(at), read_index(self, at))[1])
     rows = MixedRows(files, shares, seq_len=8)
+    assert opened == files  # each once
     a, b = TokenRows(files[:2], 8), TokenRows(files[2:], 8)
     assert len(rows) == len(a) + len(b) == len(rows.mixture)
     for number in range(len(rows)):
