@@ -5,6 +5,7 @@ All are cut back to the checkpoint's step on resume, so they read as if the run 
 """
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,12 @@ class MetricsLog:
         self._monitor = _monitor(tensorboard, csv, resume_step)
 
     def write(self, row: dict[str, Any]) -> None:
-        """One row; it must have `step`. It is whole in the file when this returns, so a reader may follow it."""
-        self._file.write(json.dumps(row) + "\n")
+        """One row; it must have `step`. It is whole in the file when this returns, so a reader may follow it.
+
+        A number that is not finite, of a step that was left out, is written as null: JSON has no other word for it.
+        """
+        row = {name: None if _is_endless(value) else value for name, value in row.items()}
+        self._file.write(json.dumps(row, allow_nan=False) + "\n")
         self._file.flush()
         if self._monitor is not None:
             numbers = {name: value for name, value in row.items() if name != "step" and isinstance(value, int | float)}
@@ -56,6 +61,10 @@ class MetricsLog:
         self._file.close()
         if self._monitor is not None and self._monitor.tb_monitor is not None:
             self._monitor.tb_monitor.summary_writer.close()
+
+
+def _is_endless(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def cut_csv(folder: Path, step: int) -> list[str]:

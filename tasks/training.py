@@ -163,7 +163,7 @@ def _tell_metrics(job: Job, out: Draft, rows: Sequence[dict[str, Any]]) -> None:
         "tokens": last["tokens"],
         "epochs": last["epoch"],
         "first_loss": rows[0]["loss"],
-        "loss": last["loss"],
+        "loss": next(row["loss"] for row in reversed(rows) if row["loss"] is not None),  # a step left out may lack it
         **{name: value for name, value in last.items() if name.startswith("val_")},
         **({} if job.export == "last" else _exported(job)),
         **({"phases": {phase.name: phase.steps for phase in job.phases}} if job.phases else {}),
@@ -253,7 +253,8 @@ class Follower:
         if row is None:
             return
         step = f"step {row['step']:,} of {self.steps:,}"
-        text = f"{step}: loss {row['loss']:.4f}, {row['tokens_per_s']:,.0f} tokens/s"
+        loss = "none" if row["loss"] is None else f"{row['loss']:.4f}"  # of a step that was left out
+        text = f"{step}: loss {loss}, {row['tokens_per_s']:,.0f} tokens/s"
         self.out.progress(row["step"], self.steps, text)
 
     def _newest(self) -> dict[str, Any] | None:

@@ -220,6 +220,10 @@ def test_rows_cut_back_and_grown_again_between_two_looks_are_followed(tmp_path: 
     write(range(1, 3), loss=0.5)
     follower.look()
     assert told[-1][0] == 2
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"step": 3, "loss": null, "tokens_per_s": 1e3}\n')
+    follower.look()
+    assert told[-1] == (3, 100, "step 3 of 100: loss none, 1,000 tokens/s")
 
 
 def test_the_childs_own_reason_is_the_error(road: Road):
