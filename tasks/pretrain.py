@@ -7,6 +7,8 @@ A run may have phases: the usual three are the main one, a longer context with a
 annealing to a learning rate of zero on the best data (Grattafiori et al. 2024, section 3.4; OLMo 2, section 4).
 """
 
+from dataclasses import replace
+from logging import Logger
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -20,10 +22,10 @@ from model.job import Job, Phase, RampStep, Rate
 from model.outliers import SkipConfig
 from model.rope_scaling import RopeScaling
 from model.schedule import phases_that_learn_nothing
-from tasks.course import phase_steps, phases_of, reading_of, shown, steps_of
+from tasks.course import phase_readings, phase_steps, phases_of, reading_of, shown, steps_of
 from tasks.shape import Shape
 from tasks.tokenizer import Vocabulary
-from tasks.tokens.files import Tokens, prefixes, read_index, token_files
+from tasks.tokens.files import TokenFile, Tokens, prefixes, read_index, token_files
 from tasks.training import Model, run_job, special_tokens, work_of, write_token_bytes
 
 Dtype = Literal["auto", "bfloat16", "float32"]
@@ -153,7 +155,8 @@ def pretrain(
     """Train a base model on the training split, from nothing or from `model`.
 
     Raises:
-        BadInput: the tokens are of another tokenizer or fewer than one row; the model has another vocabulary.
+        BadInput: the tokens are of another tokenizer or fewer than one row; the model has another vocabulary;
+            the best weights are wanted, but there is too little to validate on.
         SluiceError: training failed.
     """
     encoder = tokenizer.encoder
@@ -162,8 +165,10 @@ def pretrain(
     if model is not None and model.encoder.vocab_size != encoder.vocab_size:
         raise BadInput(f"{model.ref} has another vocabulary than {tokenizer.ref}")
     shape = shape_of(params, encoder.vocab_size) if model is None else model.shape
-    reading = reading_of(params, tokens)
-    held_out = token_files(tokens, "validation") if _has(tokens, "validation") else []
+    # Phases have rows of their own; the job's say then only how long those of validation are.
+    first = replace(phase_readings(params, tokens)[0], seq_len=params.seq_len, shares=()) if params.phases else None
+    reading = first or reading_of(params, tokens)
+    held_out = held_out_files(tokens, params, out.log)
     phases = phases_of(params, tokens)
     steps = sum(phase.steps for phase in phases) or steps_of(params, reading.n_rows)
     job = Job(
@@ -212,5 +217,17 @@ def pretrain(
     )
 
 
-def _has(tokens: Tokens, split: str) -> bool:
-    return any(file["split"] == split and file["tokens"] > 1 for file in read_index(tokens)["files"])
+def held_out_files(tokens: Tokens, params: PretrainParams, log: Logger) -> list[TokenFile]:
+    """The validation split's files; none when they do not fill a row, which the log says.
+
+    Raises:
+        BadInput: they do not, and the weights to export are those that validate best.
+    """
+    n_tokens = sum(file["tokens"] for file in read_index(tokens)["files"] if file["split"] == "validation")
+    if n_tokens > params.seq_len:
+        return token_files(tokens, "validation")
+    short = f"the {n_tokens:,} tokens of {tokens.ref} for validation do not fill one row of {params.seq_len:,}"
+    if params.export == "best":
+        raise BadInput(f"{short}, so nothing would tell which weights are best (export: best)")
+    log.warning("%s: there will be no validation", short)
+    return []

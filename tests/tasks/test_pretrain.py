@@ -1,6 +1,7 @@
 """Pretraining in phases, from parameters to an artifact; how its parallel layout is asked for and refused."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from infra.errors import BadInput
 from infra.params import Runtime
 from infra.store import Artifact, Store
-from model.job import Phase
+from model.job import Job, Phase
 from model.schedule import phased_learning_rate_scale
 from tasks.course import phase_steps
 from tasks.exposure import shown_by
@@ -102,6 +103,45 @@ def test_a_run_in_phases_leaves_the_last_ones_model(made: tuple[Store, Artifact,
     run = shown_by(model)
     assert [run.course.at(step).phase for step in range(9)] == [0] * 5 + [1] * 2 + [2] * 2
     assert {document.split for document in row_documents(made_tokens, run.position(8, 1))} == {"anneal"}
+
+
+class Written(Exception):
+    """The job that would have been trained."""
+
+
+def job_of(made: tuple[Store, Artifact, Tokens], monkeypatch: pytest.MonkeyPatch, given: dict) -> Job:
+    """The job that `pretrain` writes for these parameters."""
+
+    def stop(job: Job, *_: object, **__: object) -> None:
+        raise Written(job)
+
+    store, tokenizer, made_tokens = made
+    monkeypatch.setattr("tasks.pretrain.run_job", stop)
+    params = PretrainParams.model_validate({"shape": SMALL, "dtype": "float32", "steps": 2, **given})
+    with pytest.raises(Written) as written:
+        pretrain.run(store, tokens=made_tokens, tokenizer=tokenizer, params=params, runtime=Runtime(world_size=1))
+    return written.value.args[0]
+
+
+def test_too_little_to_validate_on_is_said_and_refused_where_it_decides(
+    made: tuple[Store, Artifact, Tokens], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    with caplog.at_level(logging.WARNING, logger="sluice.pretrain"):
+        assert job_of(made, monkeypatch, {"seq_len": 64}).data.validation
+        assert "validation" not in caplog.text
+        assert job_of(made, monkeypatch, {"seq_len": 1024}).data.validation == []
+    assert "for validation do not fill one row of 1,024: there will be no validation" in caplog.text
+    with pytest.raises(BadInput, match=r"do not fill one row of 1,024, so nothing would tell .* \(export: best\)"):
+        job_of(made, monkeypatch, {"seq_len": 1024, "export": "best"})
+
+
+def test_rows_that_every_phase_replaces_are_not_asked_for(
+    made: tuple[Store, Artifact, Tokens], monkeypatch: pytest.MonkeyPatch
+):
+    phase = {"name": "main", "steps": 2, "mixture": "natural", "seq_len": 64}
+    job = job_of(made, monkeypatch, {"seq_len": 32, "steps": None, "mixture": {"poems": 1.0}, "phases": [phase]})
+    assert job.data.seq_len == 32 and job.data.validation
+    assert [path.name for path in job.phases[0].data.train] == ["train-00000"]  # type: ignore[union-attr]
 
 
 def test_a_ramp_shortens_a_run():
