@@ -51,8 +51,8 @@ class RunParams(Params):
     batch_size: int = 4
     seq_len: int = 16
     seed: int = 5
-    exported_steps: list[int] = []
-    skipped: list[int] = []
+    exported_steps: tuple[int, ...] = ()
+    skipped: tuple[int, ...] = ()
 
 
 def _extract(params: NoParams, out: Draft) -> None:
@@ -92,7 +92,7 @@ def _mix(documents: Artifact, params: NoParams, out: Draft) -> None:
 def _pretrain(tokens: Artifact, params: RunParams, out: Draft) -> None:
     out.metrics["steps"] = 9
     if params.exported_steps:
-        out.metrics["exported_steps"] = params.exported_steps
+        out.metrics["exported_steps"] = list(params.exported_steps)
     if params.skipped:
         skipped = [sum(step <= now for step in params.skipped) for now in range(1, 10)]
         out.metrics["skipped_steps"] = skipped[-1]
@@ -159,10 +159,10 @@ def test_a_model_has_not_seen_what_came_after_its_exported_step_or_in_a_skipped_
     assert len(all_steps) >= 2
     (first, *_, last) = all_steps
     run = _stage(_pretrain, "pretrain").run
-    best = run(store, tokens=tokenized, params=RunParams(exported_steps=[last - 1]))
-    average = run(store, tokens=tokenized, params=RunParams(exported_steps=[first, last]))
-    skipping = run(store, tokens=tokenized, params=RunParams(skipped=[first]))
-    early = run(store, tokens=tokenized, params=RunParams(exported_steps=[first - 1] if first > 1 else [1], skipped=[1]))
+    best = run(store, tokens=tokenized, params=RunParams(exported_steps=(last - 1,)))
+    average = run(store, tokens=tokenized, params=RunParams(exported_steps=(first, last)))
+    skipping = run(store, tokens=tokenized, params=RunParams(skipped=(first,)))
+    early = run(store, tokens=tokenized, params=RunParams(exported_steps=(max(first - 1, 1),), skipped=(1,)))
     seen = {e.ref: e for e in exposures(store, mixed, 0, row) if e.stage == "pretrain"}
     assert seen[best.ref].details["steps"] == [step for step in all_steps if step < last]
     assert f"by step {last - 1}:" in seen[best.ref].text
