@@ -24,6 +24,7 @@ from infra.canonical import digest
 from infra.errors import BadConfig, BadInput, SluiceError
 from infra.quantities import duration
 from infra.stage import StageResult, running
+from infra.stage.provenance import code_of
 from infra.store import Artifact
 from tasks.course import shown
 from tasks.evaluate.stage import evaluate as evaluate_stage
@@ -124,6 +125,8 @@ def train_all(road: Road, plan: Plan, tokens: Artifact, tokenizer: Artifact, at_
     LOG.info(
         "scaling      %d runs, %.3g FLOP; %d exist already", len(plan.runs), plan.flops, len(plan.runs) - len(missing)
     )
+    # Found once and kept. Python 3.11 may not parse in two threads at a time (cpython issue 106905).
+    code_of(pretrain_stage.stage_version, pretrain_stage.function.__module__)
     pace, stop, lock = Pace(plan), threading.Event(), threading.Lock()
     shown_progress = StudyProgress() if road.context.as_prefect_tasks else None
     made: dict[str, Artifact] = {}

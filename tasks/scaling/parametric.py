@@ -1,7 +1,8 @@
 """Approach 3 of Chinchilla: L(N, D) = E + A / N^alpha + B / D^beta, fitted to all runs at once.
 
-The fit minimises the *sum* of Huber losses (delta 1e-3) of log L, by L-BFGS from a grid of starting points (Hoffmann et
-al. 2022, arXiv:2203.15556, section 3.3 and appendix D.2). The sum matters: with the mean the optimiser's tolerance is
+The fit minimises the *sum* of Huber losses (delta 1e-3) of log L, by BFGS from a grid of starting points (Hoffmann et
+al. 2022, arXiv:2203.15556, section 3.3 and appendix D.2; their L-BFGS is the same with a bounded memory, which five
+constants do not need, and scipy's spends its time in threads that wait for one another on a busy machine). The sum matters: with the mean the optimiser's tolerance is
 reached too early, which is what had gone wrong in the original (Besiroglu et al. 2024, arXiv:2404.10102, section 3).
 Intervals are percentiles of fits to runs drawn with replacement, as theirs.
 """
@@ -159,8 +160,8 @@ def _minimise(
             moved(start, 1.0),
             args=(log_n - centre_n, log_d - centre_d, log_l),
             jac=True,
-            method="L-BFGS-B",
-            options={"maxiter": iterations, "ftol": TOLERANCE, "gtol": TOLERANCE},
+            method="BFGS",
+            options={"maxiter": iterations, "gtol": TOLERANCE},
         )
         if np.all(np.isfinite(found.x)) and (best is None or found.fun < best[1]):
             best = (moved(found.x, -1.0), float(found.fun))

@@ -60,6 +60,7 @@ def recommended_yaml(found: Recommendation, run: Artifact, about: str) -> str:
     """
     tokenizer, tokens = run.parent("tokenizer"), run.parent("tokens")
     sections = {
+        "start_from": None,
         "documents": tokens.parent("documents").ref,
         "tokenizer": tokenizer.manifest.params,
         "tokens": tokens.manifest.params,
