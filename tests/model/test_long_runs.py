@@ -23,6 +23,7 @@ from model.transformer import Transformer
 from tests.model.training_jobs import job, losses, rows, run_plan, write_data
 
 OTHER_LAYOUT = 1e-5
+PEAK = 1e12  # FLOP/s of a rank, so that MFU is known
 SKIP = {"sigma": 1.0, "window": 6}  # so strict that ordinary noise is left out
 # Decay so strong that a group which lost its own shows; tied as the stages' default is.
 MOVED: dict[str, Any] = {
@@ -72,7 +73,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder,
         2,
         [
-            {"job": str(job(folder, "shared", work__sequence_parallel=2))},
+            {"job": str(job(folder, "shared", work__sequence_parallel=2, work__peak_flops=PEAK))},
             {"job": str(job(folder, "two", **phases(folder), skip=SKIP))},
             {"job": broken, "fail_at": 7},  # where a phase begins
             {"job": broken, "fail_at": 12},
@@ -88,7 +89,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder,
         1,
         [
-            {"job": str(job(folder, "whole"))},
+            {"job": str(job(folder, "whole", work__peak_flops=PEAK))},
             {"job": str(job(folder, "long", **phases(folder)))},
             {"job": str(job(folder, "skip", **NOISY))},
             {"job": averaged, "fail_at": 10},
@@ -244,8 +245,13 @@ def test_the_best_weights_are_exported(trained: Path):
 
 
 def test_rows_say_how_well_the_machine_is_used(trained: Path):
-    for row in read_rows(trained / "whole" / "metrics.jsonl"):
-        assert 0 < row["mfu"] < 1.5  # of a measured peak, on a machine that does other things as well
+    """MFU by hand: 6 FLOPs a parameter in matrices and 12 for each layer's width and position, forward and backward."""
+    flops = 6 * (2 * (2 * 32 * (4 + 2) * 8 + 3 * 32 * 64) + 64 * 32) + 12 * 2 * 32 * 32
+    for name, ranks in (("whole", 1), ("shared", 2)):
+        for row in read_rows(trained / name / "metrics.jsonl"):
+            assert row["mfu"] == pytest.approx(flops * row["tokens_per_s"] / (ranks * PEAK), rel=1e-9)
+    for row in read_rows(trained / "long" / "metrics.jsonl"):
+        assert row["mfu"] > 0  # of a measured peak
         assert 0 <= row["data_wait_s"] < row["seconds"]
         assert row["peak_memory_bytes"] > 1 << 26
 
