@@ -1,5 +1,6 @@
 """The verb `plan`: what a training run will take."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +10,7 @@ from flows.cli.state import JsonOption
 from infra.errors import BadConfig
 from infra.quantities import byte_size
 from infra.stage import parse_params
+from tasks.plan.memory import TrainingMemory
 from tasks.plan.plan import Plan, PlanParams, plan
 from tasks.plan.published import PUBLISHED
 from tasks.report.funnel import counted
@@ -24,12 +26,23 @@ def plan_verb(
     achieved: Annotated[float | None, typer.Option(help="FLOP/s that one GPU achieves, instead of --mfu.")] = None,
     layers: Annotated[int | None, typer.Option(help="Layers; default: usual for the size.")] = None,
     hidden: Annotated[int | None, typer.Option(help="Hidden size; default: usual for the size.")] = None,
+    heads: Annotated[int | None, typer.Option(help="Query heads.")] = None,
+    kv_heads: Annotated[int | None, typer.Option(help="Key-value heads (the cache); default: --heads.")] = None,
+    kv_width: Annotated[int | None, typer.Option(help="Key-value heads x head size, instead of heads.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Parameters and shape by name: 125m, 1b, 8b …")] = None,
     vocab: Annotated[int | None, typer.Option(help="Vocabulary.")] = None,
     seq_len: Annotated[int | None, typer.Option(help="Tokens of a sequence.")] = None,
     micro_batch: Annotated[int | None, typer.Option(help="Sequences a forward pass on one GPU.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adamw or muon.")] = None,
     checkpointing: Annotated[bool | None, typer.Option(help="Recompute activations in the backward pass.")] = None,
+    checkpoints: Annotated[int | None, typer.Option(help="Checkpoints that are kept.")] = None,
     price: Annotated[float | None, typer.Option(help="US dollars a GPU hour.")] = None,
     people: Annotated[float | None, typer.Option(help="People at work while it runs.")] = None,
+    salary: Annotated[float | None, typer.Option(help="US dollars a year that one of them costs.")] = None,
+    pue: Annotated[float | None, typer.Option(help="Power of the site over that of its machines, from 1.")] = None,
+    host_share: Annotated[
+        float | None, typer.Option(help="Power of host, network and storage over that of the GPUs.")
+    ] = None,
     carbon: Annotated[float | None, typer.Option(help="kg CO2e a kWh.")] = None,
     published: Annotated[
         bool, typer.Option("--published", help="Show published runs beside their arithmetic.")
@@ -40,8 +53,8 @@ def plan_verb(
     if published:
         _print_published(as_json)
         return
-    if params is None:
-        raise BadConfig("say how large the model is, as in --params 70e9, or ask for --published runs")
+    if params is None and preset is None:
+        raise BadConfig("say how large the model is, as in --params 70e9 or --preset 8b, or ask for --published runs")
     given = {name: value for name, value in locals().items() if name in PlanParams.model_fields and value is not None}
     made = plan(parse_params(PlanParams, given, "plan"))  # type: ignore[arg-type]  # it is what parse_params returns
     if as_json:
@@ -59,7 +72,9 @@ def _print(made: Plan) -> None:
     line("training FLOP", f"{made.flops:.3g} (6ND); {made.exact_flops:.3g} with attention")
     line("GPU hours", f"{made.gpu_hours:,.0f} on {made.gpu} at {made.flops_per_gpu / 1e12:,.0f} TFLOP/s each")
     line("time", f"{_time(made.days)} on {counted(made.gpus, 'GPU')}")
-    line("checkpoint", f"{byte_size(round(made.checkpoint))}; kept ones {byte_size(round(made.checkpoint_storage))}")
+    checkpoint, paper = byte_size(round(made.checkpoint)), byte_size(round(made.checkpoint_published))
+    kept = byte_size(round(made.checkpoint_storage))
+    line("checkpoint", f"{checkpoint} as pretrain writes it, kept ones {kept}; mixed precision {paper}")
     line(
         "inference",
         f"{byte_size(round(made.inference_weights))} of weights,"
@@ -68,19 +83,28 @@ def _print(made: Plan) -> None:
     people = f" + ${made.people_cost:,.0f} for people" if made.people_cost else ""
     line("cost", f"${made.gpu_cost:,.0f} for GPUs{people}")
     line("energy", f"{made.kwh:,.0f} kWh, {made.tonnes_co2e:,.1f} t CO2e")
-    typer.echo(f"\nmemory a GPU, of {byte_size(round(made.gpu_bytes))}:")
+    size = byte_size(round(made.gpu_bytes))
+    typer.echo(f"\nmemory a GPU, of {size}, as pretrain trains (fp32 weights and gradients, bf16 products):")
+    _print_memory(made.training, made.gpu_bytes)
+    typer.echo(
+        "\nin the mixed precision of the ZeRO paper (bf16 weights and gradients, fp32 master weights, whole logits):"
+    )
+    _print_memory(made.training_published, made.gpu_bytes)
+    for warning in made.warnings:
+        typer.echo(f"\nwarning: {warning}")
+
+
+def _print_memory(stages: Sequence[TrainingMemory], available: float) -> None:
+    parts = ("weights", "gradients", "optimizer", "buffers", "activations", "logits", "total")
     rows: list[list[Any]] = [
         [
             f"ZeRO {one.stage}",
-            *(byte_size(round(b)) for b in (one.weights, one.gradients, one.optimizer, one.activations, one.logits)),
-            byte_size(round(one.total)),
-            "fits" if one.total <= made.gpu_bytes else "too much",
+            *(byte_size(round(getattr(one, part))) for part in parts),
+            "fits" if one.total <= available else "too much",
         ]
-        for one in made.training
+        for one in stages
     ]
-    print_table(rows, ["", "weights", "gradients", "optimizer", "activations", "logits", "total", ""])
-    for warning in made.warnings:
-        typer.echo(f"\nwarning: {warning}")
+    print_table(rows, ["", *parts, ""])
 
 
 def _print_published(as_json: bool) -> None:

@@ -6,13 +6,14 @@ Every figure follows from the parameters by a formula that its module cites; not
 """
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
 from infra.errors import BadConfig
 from infra.params import Params
-from model.config import training_flops_per_token
+from model.config import ModelConfig, training_flops_per_token
+from model.presets import PRESETS, PresetName
 from tasks.plan import compute, memory
 from tasks.plan.hardware import Accelerator, accelerator
 from tasks.plan.memory import TrainingMemory
@@ -28,7 +29,10 @@ SYSTEMIC_RISK_FLOPS = 1e25
 class PlanParams(Params):
     """What is to be trained, on what."""
 
-    params: float = Field(gt=0, description="Parameters of the model (active ones, for a mixture of experts).")
+    params: float | None = Field(
+        None, gt=0, description="Parameters of the model (active ones, for a mixture of experts); empty: the preset's."
+    )
+    preset: PresetName | None = Field(None, description="A shape by name, for parameters, layers, widths and heads.")
     tokens: float | None = Field(None, gt=0, description="Training tokens; empty: params times ratio.")
     ratio: float = Field(
         compute.CHINCHILLA_RATIO, gt=0, description="Tokens a parameter when `tokens` is empty (20: Chinchilla)."
@@ -39,10 +43,13 @@ class PlanParams(Params):
     achieved: float | None = Field(None, gt=0, description="FLOP/s a GPU achieves; given, it stands for peak x mfu.")
     layers: int | None = Field(None, ge=1, description="Layers; empty: the usual number for so many parameters.")
     hidden: int | None = Field(None, ge=1, description="Width of the residual stream; empty: the usual one.")
-    kv_width: int | None = Field(None, ge=1, description="Key-value heads x head size; empty: the hidden size.")
+    heads: int | None = Field(None, ge=1, description="Query heads.")
+    kv_heads: int | None = Field(None, ge=1, description="Key-value heads; empty: as many as query heads.")
+    kv_width: int | None = Field(None, ge=1, description="Key-value heads x head size; empty: from the heads.")
     vocab: int = Field(128_256, ge=1, description="Vocabulary (Llama 3: 128,256).")
     seq_len: int = Field(8192, ge=1, description="Tokens of a training sequence.")
     micro_batch: int = Field(1, ge=1, description="Sequences in one forward pass on one GPU.")
+    optimizer: memory.Optimizer = Field("adamw", description="Of the matrices.")
     checkpointing: bool = Field(False, description="Recompute activations in the backward pass.")
     checkpoints: int = Field(10, ge=0, description="Checkpoints that are kept.")
     price: float | None = Field(None, ge=0, description="US dollars a GPU hour; empty: the accelerator's.")
@@ -53,10 +60,33 @@ class PlanParams(Params):
     carbon: float = Field(0.40, ge=0, description="kg CO2e a kWh of the grid (world 2024: about 0.45, US 0.37).")
 
     @model_validator(mode="after")
-    def _both_or_none(self) -> "PlanParams":
+    def _a_whole_shape(self) -> Self:
+        if self.params is None and self.preset is None:
+            raise ValueError("say how large the model is: --params, as in 70e9, or --preset")
         if (self.layers is None) != (self.hidden is None):
             raise ValueError("give both --layers and --hidden, or neither")
+        if self.preset is not None and (self.layers or self.heads or self.kv_heads or self.kv_width):
+            raise ValueError("--preset says layers, widths and heads: leave those out")
+        if self.kv_heads is not None and self.heads is None:
+            raise ValueError("--kv-heads needs --heads: their ratio says how wide a key is")
+        if self.kv_heads is not None and self.kv_width is not None:
+            raise ValueError("give --kv-heads or --kv-width, not both")
+        if self.heads and self.kv_heads and self.heads % self.kv_heads:
+            raise ValueError(f"--heads {self.heads} is no multiple of --kv-heads {self.kv_heads}")
         return self
+
+    def sizes(self) -> tuple[float, int, int, int]:
+        """(parameters, layers, hidden size, width of a key)."""
+        if self.preset is not None:
+            shape = ModelConfig(vocab_size=self.vocab, max_seq_len=self.seq_len, **PRESETS[self.preset])
+            kv_width = shape.n_kv_heads * shape.head_size
+            return self.params or shape.n_params, shape.n_layers, shape.hidden_size, kv_width
+        assert self.params is not None
+        layers, hidden = compute.usual_shape(self.params)
+        layers, hidden = self.layers or layers, self.hidden or hidden
+        if self.heads and self.kv_heads:
+            return self.params, layers, hidden, hidden * self.kv_heads // self.heads
+        return self.params, layers, hidden, self.kv_width or hidden
 
 
 @dataclass(frozen=True)
@@ -78,9 +108,14 @@ class Plan:
     days: float
     gpu_bytes: float
     training: tuple[TrainingMemory, ...]
+    """By ZeRO stage, as `pretrain` trains."""
+    training_published: tuple[TrainingMemory, ...]
+    """The same in mixed precision as the ZeRO paper has it."""
+    kv_width: int
     inference_weights: float
     inference_cache: float
     checkpoint: float
+    checkpoint_published: float
     checkpoint_storage: float
     gpu_cost: float
     people_cost: float
@@ -91,7 +126,8 @@ class Plan:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         values = asdict(self)
-        values["training"] = [{**asdict(one), "total": one.total} for one in self.training]
+        for name in ("training", "training_published"):
+            values[name] = [{**asdict(one), "total": one.total} for one in getattr(self, name)]
         return values
 
 
@@ -102,38 +138,23 @@ def plan(asked: PlanParams) -> Plan:
         BadConfig: the accelerator is unknown.
     """
     device = accelerator(asked.gpu)
-    tokens = asked.tokens if asked.tokens is not None else asked.params * asked.ratio
-    usual_layers, usual_hidden = compute.usual_shape(asked.params)
-    layers, hidden = asked.layers or usual_layers, asked.hidden or usual_hidden
-    flops = compute.training_flops(asked.params, tokens)
+    params, layers, hidden, kv_width = asked.sizes()
+    tokens = asked.tokens if asked.tokens is not None else params * asked.ratio
+    flops = compute.training_flops(params, tokens)
     achieved = asked.achieved or device.peak * asked.mfu
     if achieved > device.peak:
         raise BadConfig(f"--achieved {achieved:.3g} FLOP/s is more than the peak of {device.name}, {device.peak:.3g}")
     seconds = compute.device_seconds(flops, achieved)
     gpu_hours, days = seconds / compute.HOUR, seconds / asked.gpus / compute.DAY
-    training = tuple(
-        memory.training_memory(
-            asked.params,
-            stage,
-            asked.gpus,
-            layers=layers,
-            hidden=hidden,
-            vocab=asked.vocab,
-            seq_len=asked.seq_len,
-            micro_batch=asked.micro_batch,
-            checkpointing=asked.checkpointing,
-        )
-        for stage in memory.ZERO_STAGES
-    )
-    weights, cache = memory.inference_bytes(
-        asked.params, layers=layers, kv_width=asked.kv_width or hidden, seq_len=asked.seq_len, batch=1
-    )
+    training, published = (_training(asked, recipe) for recipe in (memory.OURS, memory.PUBLISHED))
+    weights, cache = memory.inference_bytes(params, layers=layers, kv_width=kv_width, seq_len=asked.seq_len, batch=1)
+    checkpoint = memory.checkpoint_bytes(memory.OURS, params, asked.optimizer)
     kwh = gpu_hours * device.power * (1 + asked.host_share) * asked.pue / WATT_HOURS
     return Plan(
-        params=asked.params,
+        params=params,
         tokens=tokens,
         flops=flops,
-        exact_flops=training_flops_per_token(asked.params, layers * hidden, asked.seq_len) * tokens,
+        exact_flops=training_flops_per_token(params, layers * hidden, asked.seq_len) * tokens,
         layers=layers,
         hidden=hidden,
         gpu=device.name,
@@ -143,15 +164,40 @@ def plan(asked: PlanParams) -> Plan:
         days=days,
         gpu_bytes=device.memory,
         training=training,
+        training_published=published,
+        kv_width=kv_width,
         inference_weights=weights,
         inference_cache=cache,
-        checkpoint=memory.checkpoint_bytes(asked.params),
-        checkpoint_storage=memory.checkpoint_bytes(asked.params) * asked.checkpoints,
+        checkpoint=checkpoint,
+        checkpoint_published=memory.checkpoint_bytes(memory.PUBLISHED, params, asked.optimizer),
+        checkpoint_storage=checkpoint * asked.checkpoints,
         gpu_cost=gpu_hours * (device.price if asked.price is None else asked.price),
         people_cost=asked.people * asked.salary * days / YEAR_DAYS,
         kwh=kwh,
         tonnes_co2e=kwh * asked.carbon / 1000,
         warnings=tuple(_warnings(flops, training, device)),
+    )
+
+
+def _training(asked: PlanParams, recipe: memory.Recipe) -> tuple[TrainingMemory, ...]:
+    """By ZeRO stage; Muon, which orthogonalises whole matrices, knows 0 to 2."""
+    params, layers, hidden, _ = asked.sizes()
+    return tuple(
+        memory.training_memory(
+            recipe,
+            params,
+            stage,
+            asked.gpus,
+            layers=layers,
+            hidden=hidden,
+            vocab=asked.vocab,
+            seq_len=asked.seq_len,
+            micro_batch=asked.micro_batch,
+            checkpointing=asked.checkpointing,
+            optimizer=asked.optimizer,
+        )
+        for stage in memory.ZERO_STAGES
+        if asked.optimizer == "adamw" or stage < 3
     )
 
 
