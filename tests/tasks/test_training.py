@@ -2,6 +2,8 @@
 
 import json
 import logging
+import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from infra.params import Params, Runtime
 from infra.stage import Draft, Stage
 from infra.store import Artifact, Store
 from model.indexed import MASK_SUFFIX, IndexedDataset
+from model.job import Job
 from tasks import training
 from tasks.chat import Message
 from tasks.chat_training import render_answer, write_conversations, write_preferences
@@ -166,27 +169,53 @@ def test_an_interrupted_stage_goes_on_from_its_checkpoint(
     road: Road, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     """Interrupted as a cancelled flow is, by a BaseException; the second attempt trains only what is missing."""
-    params = TINY.model_copy(update={"steps": 12, "seed": 1})
+    params = TINY.model_copy(update={"steps": 24, "seed": 1})  # with a checkpoint each
     look = training.Follower.look
 
     def cancel(self: training.Follower) -> None:
         look(self)
-        if self.offset:
+        if (self.path.parent / "checkpoints" / "latest").exists():
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training.Follower, "look", cancel)
         patch.setattr(training, "POLL_SECONDS", 0.02)
         pretrain.run(road.store, tokens=road.tokens, tokenizer=road.tokenizer, params=params, runtime=ONE_RANK)
-    run = next((road.store.root / ".staging" / "pretrain").glob("*/keep/run"))
-    kept = (run / "checkpoints" / "latest").exists()
     with caplog.at_level(logging.DEBUG, logger="sluice.pretrain"):
         resumed = pretrain.run(
             road.store, tokens=road.tokens, tokenizer=road.tokenizer, params=params, runtime=ONE_RANK
         )
-    assert ("continuing after step" in caplog.text) == kept
+    assert re.search(r"continuing after step [1-9]\d* of 24", caplog.text)
     rows = [json.loads(line) for line in resumed.file("metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == list(range(1, 13))
+    assert [row["step"] for row in rows] == list(range(1, 25))
+
+
+@pytest.mark.slow
+def test_a_published_checkpoint_goes_on_at_another_world_size(
+    road: Road, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """As docs/training.md says it is done: eight steps of two ranks are taken over, two more are done by one."""
+    train = training._train
+
+    def continued(job: Job, runtime: Runtime, out: Draft) -> None:
+        folder = job.work.folder / "checkpoints"
+        for entry in road.pretrain.manifest.files:
+            if entry.path.startswith("checkpoint/"):
+                target = folder / "step-8" / entry.path.removeprefix("checkpoint/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(road.pretrain.file(entry.path), target)
+        (folder / "latest").write_text("step-8\n")
+        train(job, runtime, out)
+
+    monkeypatch.setattr(training, "_train", continued)
+    params = TINY.model_copy(update={"steps": 10})
+    with caplog.at_level(logging.DEBUG, logger="sluice.pretrain"):
+        longer = pretrain.run(road.store, tokens=road.tokens, tokenizer=road.tokenizer, params=params, runtime=ONE_RANK)
+    assert "converting step-8 for another world size" in caplog.text
+    assert "continuing after step 8 of 10" in caplog.text
+    rows = [json.loads(line) for line in longer.file("metrics.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["tokens"]) for row in rows] == [(9, 9 * 4 * 64), (10, 10 * 4 * 64)]
+    assert rows[0]["loss"] < road.pretrain.manifest.metrics["first_loss"] - 0.2
 
 
 def test_rows_cut_back_and_grown_again_between_two_looks_are_followed(tmp_path: Path):
