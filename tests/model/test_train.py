@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from model.job import Job
 from model.optim import build_optimizer
 from model.schedule import learning_rate_scale
 from model.transformer import Transformer
-from tests.model.training_jobs import PAD, ROOT, environment, job, losses, rows, run_plan, write_data
+from tests.model.training_jobs import HANGS_AFTER, PAD, ROOT, environment, job, losses, rows, run_plan, write_data
 
 SAME_LAYOUT = 0.0  # bit-equal
 OTHER_LAYOUT = 1e-5  # float32 sums in another order, over a dozen steps
@@ -211,20 +212,22 @@ def test_a_resumed_dpo_keeps_its_reference(trained: Path):
 def test_killing_the_starter_leaves_no_orphan_and_costs_no_step(trained: Path, name: str):
     """Whoever started torchrun with two ranks is killed in the middle; the same command then gives the same losses.
 
-    In the middle: at whatever step, and wherever in it, the ranks are when the thirtieth row has been read.
+    In the middle: after a number of rows that differs from test to test, and wherever in a step the ranks are then.
     """
+    after = int(os.environ.get("SLUICE_TEST_KILL_AFTER", random.randrange(12, 100)))
+    print(f"SLUICE_TEST_KILL_AFTER={after} kills after the same row again")
     metrics = trained / name / "metrics.jsonl"
     starter = f"""
 import sys
 from infra.launch import run_child
 argv = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
-run_child([*argv, "--nproc-per-node", "2", "-m", "model.train", {str(trained / f"{name}.json")!r}])
+run_child([*argv, "--nproc-per-node", "2", "-m", "tests.model.noted_train", {str(trained / f"{name}.json")!r}])
 """
     env = environment() | {"SLUICE_WATCH_STDIN": "1"}
     process = subprocess.Popen([sys.executable, "-c", starter], cwd=ROOT, env=env, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 120
-        while not metrics.exists() or metrics.read_bytes().count(b"\n") < 30:
+        deadline = time.monotonic() + HANGS_AFTER
+        while not metrics.exists() or metrics.read_bytes().count(b"\n") < after:
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -237,10 +240,37 @@ run_child([*argv, "--nproc-per-node", "2", "-m", "model.train", {str(trained / f
     _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []
     assert len(losses(trained, name)) < 150
+    resumed_after = json.loads((trained / name / "checkpoints" / newest(trained / name) / "state.json").read_text())[
+        "step"
+    ]
     result = subprocess.run([sys.executable, "-c", starter], cwd=ROOT, env=env, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert losses(trained, name) == losses(trained, "undisturbed")
     assert json.loads((trained / name / "done.json").read_text())["step"] == 150
+    assert (
+        shown(trained / name, resumed_after)
+        == sample_rows(0, 150 * 8, len(TokenRows([trained / "train"], 32)), 0).tolist()
+    )
+
+
+def newest(run: Path) -> str:
+    """The name of the run's newest checkpoint."""
+    return (run / "checkpoints" / "latest").read_text().strip()
+
+
+def shown(run: Path, resumed_after: int) -> list[int]:
+    """Samples that two ranks have learnt from, in order: those of the first attempt up to a step, then the second's."""
+    steps: dict[int, list[list[int]]] = {}
+    for path in sorted(run.glob("ids-*.jsonl")):
+        notes = [json.loads(line) for line in path.read_text().splitlines()]
+        numbers = [step for step, _, _ in notes]
+        turn = len(numbers) - numbers[::-1].index(resumed_after + 1) - 1  # where the second attempt begins
+        assert numbers[:turn] == list(range(1, turn + 1)) and turn >= resumed_after
+        assert numbers[turn:] == list(range(resumed_after + 1, 151))
+        for step, _, samples in [*notes[:resumed_after], *notes[turn:]]:
+            steps.setdefault(step, []).append(samples)
+    assert {len(parts) for parts in steps.values()} == {2}  # each rank once
+    return [sample for step in sorted(steps) for together in zip(*steps[step], strict=True) for sample in together]
 
 
 def test_a_file_that_a_killed_build_left_does_not_stop_the_next(trained: Path):

@@ -15,6 +15,7 @@ from model.indexed import MASK_SUFFIX, IndexedWriter
 from model.job import Job
 from model.metrics import read_rows
 
+HANGS_AFTER = 1200  # seconds: many times what a plan takes on a machine that does nothing else
 ROOT = Path(__file__).parents[2]
 END, PAD, VOCABULARY = 63, 62, 64
 TIMINGS = ("seconds", "tokens_per_s", "mfu", "data_wait_s", "peak_memory_bytes")
@@ -123,7 +124,7 @@ def run_plan(folder: Path, world_size: int, plan: list[dict[str, Any]]) -> None:
         with (folder / f"rank-{world_size}-{rank}.log").open("wb") as log:
             ranks.append(subprocess.Popen(argv, env=env, stdout=log, stderr=subprocess.STDOUT))
     try:
-        codes = [process.wait(timeout=240) for process in ranks]
+        codes = [process.wait(timeout=HANGS_AFTER) for process in ranks]
     finally:
         for process in ranks:
             process.kill()
