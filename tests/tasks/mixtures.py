@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from infra.canonical import digest
 from infra.files import write_text
 from infra.params import Params
 from infra.stage import Draft, Stage
@@ -26,24 +27,23 @@ MARKED_MIX = MIX.append(pa.field("anneal", pa.bool_()))
 
 
 class MixtureParams(Params):
-    parts: list[list[dict[str, Any]]]
-    recipe: dict[str, Any] | None = None
-
-    @property
-    def schema(self) -> pa.Schema:
-        return MARKED_MIX if any("anneal" in row for part in self.parts for row in part) else MIX
+    content: str  # digest of documents and recipe: a manifest with the texts themselves is slow to open
 
 
-def _write(params: MixtureParams, out: Draft) -> None:
-    for index, rows in enumerate(params.parts):
+def _write(parts: Sequence[Sequence[dict[str, Any]]], recipe: dict[str, Any] | None, out: Draft) -> None:
+    for index, rows in enumerate(parts):
         documents = [
             {"row": 2 * row, "n_bytes": len(fields["text"].encode()), **fields} for row, fields in enumerate(rows)
         ]
-        out.write("documents", pa.Table.from_pylist(documents, schema=params.schema), part=index)
-    if params.recipe is not None:
-        write_text(out.path("recipe.json"), json.dumps(params.recipe))
-    total = sum(map(len, params.parts))
+        out.write("documents", pa.Table.from_pylist(documents, schema=_schema(parts)), part=index)
+    if recipe is not None:
+        write_text(out.path("recipe.json"), json.dumps(recipe))
+    total = sum(map(len, parts))
     out.count("documents", total, out=total)
+
+
+def _schema(parts: Sequence[Sequence[dict[str, Any]]]) -> pa.Schema:
+    return MARKED_MIX if any("anneal" in row for part in parts for row in part) else MIX
 
 
 def mixture(store: Store, parts: Iterable[Sequence[dict[str, Any]]], recipe: dict[str, Any] | None = None) -> Artifact:
@@ -51,15 +51,19 @@ def mixture(store: Store, parts: Iterable[Sequence[dict[str, Any]]], recipe: dic
 
     Rows are numbered 0, 2, 4 …, as if every other row of the base text had been dropped.
     """
-    params = MixtureParams(parts=[list(rows) for rows in parts], recipe=recipe)
+    parts = [list(rows) for rows in parts]
+
+    def write(params: MixtureParams, out: Draft) -> None:
+        _write(parts, recipe, out)
+
     # Made here and not by `@stage`: the registry's `mix` is the real one.
     made = Stage(
-        _write,
+        write,
         name="mix",
         version=0,
         libraries=(),
-        tables={"documents": params.schema},
+        tables={"documents": _schema(parts)},
         one_to_one=False,
         fingerprint=None,
     )
-    return made.run(store, params=params)
+    return made.run(store, params=MixtureParams(content=digest([parts, recipe])))
