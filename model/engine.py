@@ -161,10 +161,7 @@ class Trainer:
             "gradient_accumulation_steps": self.grad_accum_steps,
             "train_batch_size": self.micro_batch_size * self.grad_accum_steps * self.world_size,
             "gradient_clipping": self.job.optim.grad_clip,
-            "zero_optimization": {
-                "stage": self.job.work.zero_stage,
-                "reduce_bucket_size": min(BUCKET_ELEMENTS, self.network.config.n_params),
-            },
+            "zero_optimization": self._zero_config(),
             "zero_allow_untested_optimizer": True,
             "steps_per_print": 1 << 60,  # metrics.jsonl says it
             "checkpoint": {"load_universal": universal},
@@ -176,6 +173,19 @@ class Trainer:
                 "dtype": "bfloat16",
                 "lower_precision_safe_modules": [],
             }
+        return config
+
+    def _zero_config(self) -> dict[str, Any]:
+        stage = self.job.work.zero_stage
+        config: dict[str, Any] = {
+            "stage": stage,
+            "reduce_bucket_size": min(BUCKET_ELEMENTS, self.network.config.n_params),
+        }
+        if stage in (1, 2):
+            # All-reduced in any case; this way the sums are not copied into a buffer of their own and back.
+            config["reduce_scatter"] = False
+            if self.world_size == 1:
+                config["reduce_bucket_size"] = 1  # nothing is sent, so nothing need be gathered for sending
         return config
 
     # -- the loop -------------------------------------------------------------------------------------------------

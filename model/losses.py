@@ -92,20 +92,22 @@ class _SummedNLL(torch.autograd.Function):
             z_term = torch.zeros_like(total)
             for part in _slices(x, w):
                 logits = (x[part] @ w.T).float()
-                picked = logits.gather(1, labels[part, None]) if z_loss else None
-                log_probs = logits.log_softmax(dim=-1)
-                del logits
-                nll = -log_probs.gather(1, labels[part, None])
+                picked = logits.gather(1, labels[part, None])
+                # One exponential a logit, in place: log_softmax and its exp would take two.
+                largest = logits.amax(dim=-1, keepdim=True)
+                shares = logits.sub_(largest).exp_()
+                sums = shares.sum(dim=-1, keepdim=True)
+                nll = sums.log() - (picked - largest)
                 total += nll.sum()
-                log_z = None if picked is None else picked + nll
+                log_z = nll + picked if z_loss else None
                 if log_z is not None:
                     z_term += log_z.square().sum() * z_loss
                 if not (need_hidden or need_weight):
                     continue
-                probabilities = log_probs.exp_()
+                scale = sums.reciprocal()
                 if log_z is not None:  # d/d logits of z log(Z)^2 is 2 z log(Z) softmax
-                    probabilities *= 1.0 + 2.0 * z_loss * log_z
-                grad = _subtract_one_hot(probabilities, labels[part]).to(dtype)
+                    scale *= 1.0 + 2.0 * z_loss * log_z
+                grad = _subtract_one_hot(shares.mul_(scale), labels[part]).to(dtype)
                 if grad_hidden is not None:
                     torch.mm(grad, w, out=grad_hidden[part])
                 if grad_weight is not None:

@@ -25,6 +25,7 @@ NEWTON_SCHULZ_COEFFICIENTS = (
 )  # Jordan et al. 2024: steepest slope at 0, singular values 0.7-1.2
 NEWTON_SCHULZ_STEPS = 5
 _SMALLEST_NORM = 1e-7
+_WIDE = 1.5  # columns a row from which five steps take fewer FLOPs on x x^T: 4 m^2 n + 34 m^3, not 20 m^2 n + 10 m^3
 
 
 class Muon(torch.optim.Optimizer):
@@ -114,11 +115,10 @@ class Muon(torch.optim.Optimizer):
             return
         direction = self._nesterov(p, p.grad, group["momentum"])
         rank, world_size = _rank_and_world_size()
-        flat = torch.empty(world_size * p.numel(), dtype=p.dtype, device=p.device)
+        flat = direction
         if world_size > 1:
+            flat = torch.empty(world_size * p.numel(), dtype=p.dtype, device=p.device)
             dist.all_gather(list(flat.chunk(world_size)), direction)
-        else:
-            flat.copy_(direction)
         matrices = self._matrices[group["index"]]
         origin = min(matrix.storage_offset() for matrix in matrices)
         starts = [matrix.storage_offset() - origin for matrix in matrices]
@@ -127,11 +127,11 @@ class Muon(torch.optim.Optimizer):
         first = rank * p.numel()
         touched = [i for i, m in enumerate(matrices) if starts[i] < first + p.numel() and starts[i] + m.numel() > first]
         found = orthogonalize([flat[starts[i] : starts[i] + matrices[i].numel()].view_as(matrices[i]) for i in touched])
-        update = torch.zeros_like(p)
+        p.mul_(1 - group["lr"] * group["weight_decay"])
         for i, matrix in zip(touched, found, strict=True):
             begin, end = max(starts[i], first), min(starts[i] + matrix.numel(), first + p.numel())
-            update[begin - first : end - first] = matrix.flatten()[begin - starts[i] : end - starts[i]]
-        p.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-group["lr"])
+            update = matrix.flatten()[begin - starts[i] : end - starts[i]]
+            p[begin - first : end - first].add_(update, alpha=-group["lr"])
 
     def _nesterov(self, p: Tensor, grad: Tensor, momentum: float) -> Tensor:
         """The gradient blended with its running mean, which is elementwise and so may be cut anywhere."""
@@ -171,10 +171,32 @@ def _newton_schulz(batch: Tensor) -> Tensor:
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.mT
-    for _ in range(NEWTON_SCHULZ_STEPS):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    if x.dtype == torch.float32 and x.shape[2] >= _WIDE * x.shape[1]:
+        x = _polynomial(x @ x.mT) @ x
+    else:
+        for _ in range(NEWTON_SCHULZ_STEPS):
+            gram = x @ x.mT
+            x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return (x.mT if tall else x).to(batch.dtype)
+
+
+def _polynomial(gram: Tensor) -> Tensor:
+    """All the steps as one factor [B, m, m] of x [B, m, n], found from gram = x x^T alone.
+
+    A step is x <- P x with P = a + b gram + c gram^2, and P commutes with gram, so the next gram is P gram P: products
+    of m^3, not m^2 n. Rounding is up to thirty times that of the steps on x, 2e-4 of the whole for singular values down
+    to 1e-7, which fp32 can afford and bf16 cannot.
+    """
+    a, b, c = NEWTON_SCHULZ_COEFFICIENTS
+    whole = None
+    for step in range(NEWTON_SCHULZ_STEPS):
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal(dim1=1, dim2=2).add_(a)
+        whole = factor if whole is None else factor @ whole
+        if step < NEWTON_SCHULZ_STEPS - 1:
+            gram = factor @ gram @ factor
+    assert whole is not None
+    return whole
 
 
 def _shares(shapes: Sequence[torch.Size], world_size: int) -> list[list[int]]:

@@ -20,6 +20,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import statistics
 import sys
 import tempfile
@@ -98,6 +99,7 @@ PRODUCT_SIZE, PRODUCTS = 1024, 8
 def main() -> None:
     """Measure and print two tables."""
     given = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no stopped process is left behind
     print(
         f"torch {version('torch')}, transformers {version('transformers')}, deepspeed {version('deepspeed')}, "
         f"{torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores of {platform.machine()}, {given.dtype}"
@@ -278,7 +280,9 @@ def in_turns(bench: Bench) -> tuple[dict[str, Cost], float]:
 
 def product_seconds(dtype: str) -> float:
     """CPU seconds of a matrix product, which no waiting for a core is in."""
-    left = torch.ones(PRODUCT_SIZE, PRODUCT_SIZE, dtype=getattr(torch, dtype))
+    generator = torch.Generator().manual_seed(0)
+    left = torch.randn(PRODUCT_SIZE, PRODUCT_SIZE, generator=generator).to(getattr(torch, dtype))
+    left @ left
     started = time.process_time()
     for _ in range(PRODUCTS):
         left @ left
