@@ -83,14 +83,14 @@ def power_of_ten(value: float) -> str:
     """Large numbers as people write FLOPs: 2e12; below a million as they are."""
     if value < 1e6:
         return short_number(value)
-    power = math.floor(math.log10(value) + 1e-9)
-    return f"{value / 10**power:.3g}e{power}"
+    digits, _, power = f"{value:.2e}".partition("e")
+    return f"{float(digits):g}e{int(power)}"
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Round numbers in [low, high]: powers of ten, or 1, 2, 5 times them, or all digits, whatever gives enough."""
+    """Round numbers in [low, high]: powers of ten, or 1, 2, 5 times them, or more, whatever gives enough."""
     found: list[float] = []
-    for factors in ((1,), (1, 3), (1, 2, 5), tuple(range(1, 10))):
+    for factors in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), tuple(range(1, 10))):
         powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
         every = [float(f"{factor}e{power}") for power in powers for factor in factors]
         found = [value for value in every if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]

@@ -53,6 +53,12 @@ class Study:
     recommended_text: str
 
     @property
+    def told(self) -> list[Prediction]:
+        """The predictions, that of the recommended run once, measured where it was made."""
+        made = {(one.params, one.tokens) for one in self.measured}
+        return [one for one in self.predictions if one.measured is not None or (one.params, one.tokens) not in made]
+
+    @property
     def measured(self) -> list[Prediction]:
         """Predictions of runs that were made."""
         return [one for one in self.predictions if one.measured is not None]

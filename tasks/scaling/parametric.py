@@ -2,8 +2,9 @@
 
 The fit minimises the *sum* of Huber losses (delta 1e-3) of log L, by BFGS from a grid of starting points (Hoffmann et
 al. 2022, arXiv:2203.15556, section 3.3 and appendix D.2; their L-BFGS is the same with a bounded memory, which five
-constants do not need, and scipy's spends its time in threads that wait for one another on a busy machine). The sum matters: with the mean the optimiser's tolerance is
-reached too early, which is what had gone wrong in the original (Besiroglu et al. 2024, arXiv:2404.10102, section 3).
+constants do not need, and scipy's spends its time in threads that wait for one another on a busy machine). The sum
+matters: with the mean the optimiser's tolerance is reached too early, which is what had gone wrong in the original
+(Besiroglu et al. 2024, arXiv:2404.10102, section 3).
 Intervals are percentiles of fits to runs drawn with replacement, as theirs.
 """
 
@@ -29,6 +30,7 @@ SEARCH_ITERATIONS = 250  # from each start, and of resampled fits; the lowest of
 MIN_RUNS = 6  # one more than there are constants
 TOLERANCE = 1e-12
 MAX_ITERATIONS = 3000
+LARGEST_LOG = 700.0  # of a constant that is still a float: resampled fits may run away along a flat valley
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,8 @@ def _minimise(
 
 def _law(theta: FloatArray, value: float) -> ParametricLaw:
     log_a, log_b, log_e, alpha, beta = (float(x) for x in theta)
-    return ParametricLaw(float(np.exp(log_e)), float(np.exp(log_a)), float(np.exp(log_b)), alpha, beta, value)
+    e, a, b = (float(np.exp(min(x, LARGEST_LOG))) for x in (log_e, log_a, log_b))
+    return ParametricLaw(e, a, b, alpha, beta, value)
 
 
 def _percentiles(values: Sequence[float], level: float) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from infra.errors import BadInput
 from tasks.scaling.isoflop import IsoFlopFit, Parabola, Run, fit_parabola
-from tasks.scaling.parametric import ParametricFit, fit_parametric
+from tasks.scaling.parametric import ParametricFit, ParametricLaw, fit_parametric
 from tasks.scaling.resampling import ResampledIsoFlop, percentiles, resample_isoflop
 from tasks.scaling.rows import RunRow, budgets_of
 
@@ -63,24 +63,23 @@ class Laws:
         return max(parabola.flops for parabola in self.parabolas)
 
     def best_params(self, flops: float) -> Estimate | None:
-        """The best size for a budget, by the isoFLOP law; without one, by the parametric form."""
+        """The best size for a budget, by the isoFLOP law; without one, by the parametric form, where it has a best."""
         if self.isoflop is not None:
-            value = float(self.isoflop.fit.params(flops))
-            return _estimate(value, self.isoflop.interval("params", flops))
-        if self.parametric is not None:
-            law, drawn = self.parametric.law, self.parametric.resampled
-            return _estimate(law.optimum(flops)[0], percentiles([one.optimum(flops)[0] for one in drawn]))
-        return None
+            return _estimate(float(self.isoflop.fit.params(flops)), self.isoflop.interval("params", flops))
+        return self._optimum(flops, 0)
 
     def best_tokens(self, flops: float) -> Estimate | None:
         """The best number of tokens for a budget, likewise."""
         if self.isoflop is not None:
-            value = float(self.isoflop.fit.tokens(flops))
-            return _estimate(value, self.isoflop.interval("tokens", flops))
-        if self.parametric is not None:
-            law, drawn = self.parametric.law, self.parametric.resampled
-            return _estimate(law.optimum(flops)[1], percentiles([one.optimum(flops)[1] for one in drawn]))
-        return None
+            return _estimate(float(self.isoflop.fit.tokens(flops)), self.isoflop.interval("tokens", flops))
+        return self._optimum(flops, 1)
+
+    def _optimum(self, flops: float, which: int) -> Estimate | None:
+        """Size (0) or tokens (1) at the optimum of the parametric form; None where one of its terms does not fall."""
+        if self.parametric is None or not _falls(self.parametric.law):
+            return None
+        drawn = [law.optimum(flops)[which] for law in self.parametric.resampled if _falls(law)]
+        return _estimate(self.parametric.law.optimum(flops)[which], percentiles(drawn))
 
     def predict(self, flops: float, params: float, tokens: float) -> Prediction:
         """The loss of one run of this size and length, the scatter of single runs included."""
@@ -149,6 +148,11 @@ def _isoflop(
             " isoFLOP intervals are too narrow"
         )
     return found
+
+
+def _falls(law: ParametricLaw) -> bool:
+    """Whether more parameters and more tokens both help, without which there is no best of both."""
+    return law.alpha > 0 and law.beta > 0
 
 
 def _sound(fit: IsoFlopFit) -> int:

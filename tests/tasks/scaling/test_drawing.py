@@ -60,7 +60,13 @@ def test_an_axis_has_a_few_round_ticks_whatever_its_span():
 
 
 def test_flops_are_written_as_people_write_them():
-    assert [power_of_ten(x) for x in (2e12, 1.6e13, 1e21, 999.0)] == ["2e12", "1.6e13", "1e21", "999"]
+    assert [power_of_ten(x) for x in (2e12, 1.6e13, 0.9999e11, 1e21, 999.0)] == [
+        "2e12",
+        "1.6e13",
+        "1e11",
+        "1e21",
+        "999",
+    ]
 
 
 def test_a_single_point_and_none_at_all():

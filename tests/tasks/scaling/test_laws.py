@@ -61,16 +61,13 @@ def test_the_laws_that_made_the_losses_lie_in_their_intervals():
 def test_a_larger_run_comes_out_within_the_interval_that_was_given_before():
     """In most studies: of many, 19 in 20 of the next runs, their own noise included."""
     params, tokens = LAW.optimum(4 * BUDGETS[-1])
-    held = {"parametric": 0, "isoflop": 0}
-    studies = 8
-    for seed in range(studies):
-        one = fit_laws(grid(seed=seed), bootstrap=40, seed=seed).predict(4 * BUDGETS[-1], params, tokens)
+    held = 0
+    for seed in range(6):
+        one = fit_laws(grid(seed=seed), bootstrap=30, seed=seed).predict(4 * BUDGETS[-1], params, tokens)
         measured = float(LAW.loss(params, tokens)) + NOISE * np.random.default_rng(1000 + seed).normal()
-        for name in held:
-            held[name] += getattr(one, name).holds(measured)
-    assert held["parametric"] >= 6
-    # The isoFLOP law of the loss has no irreducible part: it may fall too far, and does so no more than a little here.
-    assert held["isoflop"] >= 3
+        held += one.parametric.holds(measured)
+        assert one.isoflop.value < measured  # that law of the loss has no irreducible part: it falls too far
+    assert held >= 5
 
 
 def test_the_same_runs_give_the_same_numbers():
