@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 
 from model.muon import Muon, orthogonalize
 from tests.model import muon_ranks
+from tests.model.training_jobs import environment
 
 
 def random_matrices(*shapes):
@@ -96,16 +96,10 @@ def test_vectors_are_not_muons():
 
 def test_two_ranks_at_zero_0_1_and_2_learn_as_one_process_does(tmp_path):
     expected = muon_ranks.train_alone()
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "OMP_NUM_THREADS": "1",
-        "DS_ACCELERATOR": "cpu",
-    }
     ranks = [
         subprocess.Popen(
             [sys.executable, muon_ranks.__file__, str(rank), "2", str(tmp_path)],
-            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"},
+            env={**environment(), "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
