@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from flows.cli import machine_verbs, model_verbs, page_verbs, plan_verb, run_verbs, store_verbs
 from infra.errors import SluiceError
@@ -42,7 +43,8 @@ for _name, _verb in VERBS.items():
     app.command(_name)(_verb)
 
 DEBUG = "--debug"
-FAILED, DEFECT, INTERRUPTED = 1, 70, 130  # exit statuses: the user can mend it, we must, Ctrl-C
+# Exit statuses: the user can mend it, the command is wrong, we must mend it, Ctrl-C.
+FAILED, MISUSED, DEFECT, INTERRUPTED = 1, 2, 70, 130
 
 
 @app.callback()
@@ -57,12 +59,14 @@ def main() -> None:
     if debug:
         sys.argv.remove(DEBUG)
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except SluiceError as error:
         if debug:
             raise
         _fail(str(error), FAILED)
-    except KeyboardInterrupt:
+    except TyperException as error:
+        _explain_usage(error)
+    except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted; the same command continues", INTERRUPTED)
     except Exception as error:
         if debug:
@@ -70,6 +74,16 @@ def main() -> None:
         lines = str(error).strip().splitlines()
         what = f"{type(error).__name__}: {lines[0] if lines else ''}"
         _fail(f"a defect in Sluice: {what} (run again with --debug for more)", DEFECT)
+
+
+def _explain_usage(error: TyperException) -> None:
+    """One line for a mistaken command; the help, where nothing was asked for."""
+    told = error.format_message() if hasattr(error, "format_message") else str(error)
+    context = getattr(error, "ctx", None)
+    if context is None or len(told.strip().splitlines()) != 1:  # the help: printed already, or many lines
+        print(told, end="", file=sys.stderr)
+        sys.exit(MISUSED)
+    _fail(f"{told} ({context.command_path} --help lists what it takes)", MISUSED)
 
 
 def _fail(message: str, status: int) -> None:

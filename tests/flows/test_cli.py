@@ -35,6 +35,14 @@ def fails(done: "subprocess.CompletedProcess[str]") -> str:
     return line
 
 
+@pytest.mark.parametrize("command", [["show"], ["plan", "--params", "x"], ["ls", "--nope"], ["nope"]])
+def test_a_mistaken_command_gets_one_line_too(command):
+    done = sluice(*command)
+    (line,) = done.stderr.strip().splitlines()
+    assert done.returncode == 2 and line.startswith("sluice: ") and "--help lists what it takes" in line
+    assert not done.stdout
+
+
 @pytest.fixture
 def filled(tmp_path):
     store = Store(tmp_path / "store")
