@@ -57,6 +57,8 @@ ENCODER_FILE = "encoder.json"
 
 OTHER_NAMES = "sluice_special_tokens"  # in tokenizer_config.json, where the names are not ours
 CHARACTERS_TRIED = 16  # every 16th, to see whether both programs cut by an unknown pattern alike (5 s)
+PROVEN = "ids by ranks are proven to be those of the merges"
+CUTS_TRIED = f"{PROVEN}; that its pattern cuts alike was tried on a sample of characters"
 GAVE_UP = "Regex error while tokenizing"  # how tiktoken's message begins
 BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>")  # how SentencePiece spells a byte
 
@@ -236,14 +238,20 @@ def write_hf_files(tokenizer: Tokenizer, folder: Path, names: Specials | None = 
     write_text(folder / CONFIG_FILE, _json(tokenizer_config(chat=False, names=names)))
     write_text(folder / TEMPLATE_FILE, CHAT_TEMPLATE)
     write_text(folder / SPECIALS_FILE, _json({name: tokenizer.token_to_id(name) for name in names}))
-    write_encoder_choice(folder, why_not_ranks(json.loads(tokenizer.to_str())))
+    spec = json.loads(tokenizer.to_str())
+    why_not = why_not_ranks(spec)
+    write_encoder_choice(folder, why_not, sampled=not why_not and not is_named(read_byte_pairs(spec).pattern))
 
 
-def write_encoder_choice(folder: Path, why_not: str | None) -> None:
-    """Say which program encodes: tiktoken, unless there is a reason why not."""
+def write_encoder_choice(folder: Path, why_not: str | None, sampled: bool = False) -> None:
+    """Say which program encodes: tiktoken, unless there is a reason why not.
+
+    Args:
+        sampled: the pattern is none of ours, so that where it cuts was tried on a sample of characters and not proven.
+    """
     choice = {
         "encoder": "tokenizers" if why_not else "tiktoken",
-        "reason": why_not or "ids by ranks are proven to be those of the merges",
+        "reason": why_not or (CUTS_TRIED if sampled else PROVEN),
         "sha256": file_sha256(folder / TOKENIZER_FILE),  # of what this was found out about
     }
     write_text(folder / ENCODER_FILE, _json(choice))

@@ -138,7 +138,7 @@ def group_of(label: Label) -> Group:
     return Group(label.split, label.domain, label.language)
 
 
-@stage("tokenizer", version=2, libraries=("tokenizers",), tables={})
+@stage("tokenizer", version=3, libraries=("tokenizers",), tables={})
 def train_tokenizer(documents: Corpus, file: Source | None, params: TokenizerParams, out: Draft) -> None:
     """Learn the vocabulary from the training split of a mix, or take that of a `tokenizer.json`, and measure it.
 

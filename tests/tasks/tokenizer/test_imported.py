@@ -211,6 +211,8 @@ def test_a_pattern_of_its_own_is_compared_between_the_two_programs(
         theirs.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(False, use_regex=False)])
         encoder = imported(theirs, tmp_path / program)
         assert ("tiktoken" if encoder.fast else "tokenizers") == program
+        said = json.loads((tmp_path / program / "encoder.json").read_text())["reason"]
+        assert ("tried on a sample" in said) == (program == "tiktoken")
         for text in TRIED:
             assert encoder.encode(text) == theirs.encode(text, add_special_tokens=False).ids or text == HOSTILE
 
