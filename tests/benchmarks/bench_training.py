@@ -13,7 +13,7 @@ process with one; --ranks 2 is two ranks against two threads. The peak is what a
 reaches a core-second, measured between the turns.
 
 Where torch sees a GPU the sides run one after the other on it, at the preset `1b`, in bfloat16, and tokens a second of
-wall time are counted. That way has never been run: the machine this was written on has no GPU.
+wall time are counted. That way has not been run yet.
 """
 
 import argparse
