@@ -94,10 +94,9 @@ def shown(params: "PretrainParams", tokens: Tokens, steps: int) -> Shown:
         course = make_course([(steps, None)], [0], [reading.seq_len], params.batch_size, ramp)
         return Shown(course, (reading,), params.seed)
     readings = phase_readings(params, tokens)
-    phases = phases_of(params, tokens)
     streams = tuple(dict.fromkeys(readings))
     course = make_course(
-        [(phase.steps, phase.batch_size) for phase in phases],
+        [(steps, phase.batch_size) for steps, phase in zip(phase_steps(params), params.phases, strict=True)],
         [streams.index(reading) for reading in readings],
         [reading.seq_len for reading in readings],
         params.batch_size,

@@ -128,8 +128,7 @@ def planned_run(
     """One run: as many steps as the budget pays for at this shape."""
     params = base.model_copy(update={"shape": shape})
     network = shape_of(params, vocab_size)
-    per_step = params.batch_size * params.seq_len
-    steps = max(1, round(budget / (network.flops_per_token(params.seq_len) * per_step)))
+    steps, n_tokens, flops = paid_for(budget, params, network)
     params = fitted_to(params, steps, grid.warmup)
     source = reading_of(params, tokens).source
     samples = steps * params.batch_size
@@ -137,8 +136,15 @@ def planned_run(
         epochs = max(n / size for n, size in zip(source.draws(samples).tolist(), source.sizes, strict=True))
     else:
         epochs = samples / source
-    flops = network.flops_per_token(params.seq_len) * steps * per_step
-    return PlannedRun(params, budget, counted_params(network), steps * per_step, flops, epochs, in_grid, tags)
+    return PlannedRun(params, budget, counted_params(network), n_tokens, flops, epochs, in_grid, tags)
+
+
+def paid_for(budget: float, params: PretrainParams, network: ModelConfig | LSTMConfig) -> tuple[int, int, float]:
+    """(steps, tokens, FLOPs) that come nearest to a budget, in whole steps and at least one."""
+    a_token = network.flops_per_token(params.seq_len)
+    per_step = params.batch_size * params.seq_len
+    steps = max(1, round(budget / (a_token * per_step)))
+    return steps, steps * per_step, a_token * steps * per_step
 
 
 def fitted_to(params: PretrainParams, steps: int, warmup: float) -> PretrainParams:

@@ -10,7 +10,7 @@ import yaml
 from infra.store import Artifact
 from model.presets import WIDTH_A_LAYER
 from tasks.pretrain import PretrainParams, shape_of
-from tasks.scaling.grid import counted_params, fitted_to
+from tasks.scaling.grid import counted_params, fitted_to, paid_for
 from tasks.scaling.prediction import Laws
 from tasks.scaling.shapes import shape_near
 
@@ -44,11 +44,9 @@ def recommend(
         return None
     sized = base.model_copy(update={"shape": shape_near(best.value, vocab_size, aspect)})
     network = shape_of(sized, vocab_size)
-    a_token = network.flops_per_token(base.seq_len)
-    per_step = base.batch_size * base.seq_len
-    wanted = max(1, round(flops / (a_token * per_step)))
+    wanted, n_tokens, taken = paid_for(flops, sized, network)
     params = fitted_to(sized, wanted, base.optim.warmup_steps / steps)
-    return Recommendation(params, a_token * wanted * per_step, counted_params(network), wanted * per_step)
+    return Recommendation(params, taken, counted_params(network), n_tokens)
 
 
 def recommended_yaml(found: Recommendation, run: Artifact, about: str) -> str:

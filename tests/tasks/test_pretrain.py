@@ -22,7 +22,7 @@ from tasks.tokens.stage import TokensParams, tokens
 from tasks.tokens.trace import row_documents
 from tasks.training import work_of, world_size_of
 from tests.tasks.mixtures import mixture
-from tests.tasks.test_training import NAMES
+from tests.tasks.test_training import things
 
 SMALL = Shape(hidden_size=32, n_layers=2, n_heads=4, n_kv_heads=2, intermediate_size=64)
 PHASED = PretrainParams.model_validate(
@@ -49,17 +49,7 @@ PHASED = PretrainParams.model_validate(
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Artifact, Artifact]:
     """(store, tokenizer, tokens)"""
     store = Store(tmp_path_factory.mktemp("pretrain") / "store")
-    documents = [
-        {
-            "doc_id": f"d{k}",
-            "text": f"A {NAMES[k % 8]} is a thing of code. See {NAMES[k % 5]} number {k}.\n" * 6,
-            "split": "validation" if k % 10 == 9 else "train",
-            "domain": "general",
-            "language": "en",
-            "anneal": k % 3 == 0,
-        }
-        for k in range(60)
-    ]
+    documents = [thing | {"anneal": k % 3 == 0} for k, thing in enumerate(things())]
     mix = mixture(store, [documents])
     tokenizer = train_tokenizer.run(store, documents=mix, params=TokenizerParams(vocab_size=400))
     return store, tokenizer, tokens.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams())

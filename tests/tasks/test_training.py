@@ -73,9 +73,9 @@ class Road:
     dpo: Artifact
 
 
-def corpus(store: Store) -> tuple[Artifact, Artifact]:
-    """(tokenizer, tokens) of a corpus about eight things."""
-    documents = [
+def things() -> list[dict]:
+    """Documents about eight things, every tenth held out."""
+    return [
         {
             "doc_id": f"d{k}",
             "text": f"A {NAMES[k % 8]} is a thing of code. See {NAMES[k % 5]} number {k}.\n" * 6,
@@ -85,6 +85,11 @@ def corpus(store: Store) -> tuple[Artifact, Artifact]:
         }
         for k in range(60)
     ]
+
+
+def corpus(store: Store) -> tuple[Artifact, Artifact]:
+    """(tokenizer, tokens) of a corpus about eight things."""
+    documents = things()
     mix = mixture(store, [documents[:30], documents[30:]])
     tokenizer = train_tokenizer.run(store, documents=mix, params=TokenizerParams(vocab_size=400))
     return tokenizer, tokens.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams())
