@@ -10,6 +10,7 @@ from model.config import ModelConfig
 from model.transformer import Transformer
 from tasks.evaluate.long_context import by_position, document_means, take_windows, window_nll
 from tasks.evaluate.prediction import HeldOut
+from tests.tasks.evaluate.little import little_model
 
 END = 0
 VOCAB = 40
@@ -26,17 +27,7 @@ def _heldout(*lengths: int) -> HeldOut:
 
 @pytest.fixture(scope="module")
 def model() -> Transformer:
-    shape = ModelConfig(
-        vocab_size=VOCAB,
-        hidden_size=32,
-        n_layers=2,
-        n_heads=2,
-        n_kv_heads=1,
-        intermediate_size=48,
-        max_seq_len=LENGTH,
-        init_std=0.3,
-    )
-    return Transformer(shape, seed=1).eval()
+    return little_model(VOCAB, LENGTH)
 
 
 def _nll(model: Transformer, before: list[int], token: int) -> float:

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from model.config import ModelConfig
 from model.indexed import IndexedDataset, IndexedWriter
-from model.transformer import Transformer
 from tasks.evaluate.prediction import IGNORE_INDEX, HeldOut, bits_per_byte, take_heldout, token_bits, windows
+from tests.tasks.evaluate.little import little_model
 
 END = 0
 VOCAB = 50
@@ -23,20 +22,6 @@ def _heldout(lengths: list[int], seed: int = 0) -> HeldOut:
     return HeldOut(tokens, np.repeat(np.arange(len(lengths)), lengths), tokens != END, sizes)
 
 
-def _model(max_seq_len: int) -> Transformer:
-    shape = ModelConfig(
-        vocab_size=VOCAB,
-        hidden_size=32,
-        n_layers=2,
-        n_heads=2,
-        n_kv_heads=1,
-        intermediate_size=48,
-        max_seq_len=max_seq_len,
-        init_std=0.3,
-    )
-    return Transformer(shape, seed=1).eval()
-
-
 def test_windows_hold_every_token_once_as_a_label_after_the_token_before_it():
     heldout = _heldout([5, 9, 3])
     inputs, labels, documents = windows(heldout, END, 4)
@@ -48,7 +33,7 @@ def test_windows_hold_every_token_once_as_a_label_after_the_token_before_it():
 
 def test_bits_equal_those_of_each_document_by_itself_when_a_window_holds_all():
     heldout = _heldout([6, 11, 2])
-    model = _model(max_seq_len=64)
+    model = little_model(VOCAB, max_seq_len=64)
     bits = token_bits(model, heldout, END)
     expected = []
     for k in range(3):
@@ -62,14 +47,14 @@ def test_bits_equal_those_of_each_document_by_itself_when_a_window_holds_all():
 
 def test_short_windows_batches_and_padding_change_no_token_count():
     heldout = _heldout([40, 25, 8])
-    bits = token_bits(_model(max_seq_len=16), heldout, END)
+    bits = token_bits(little_model(VOCAB, max_seq_len=16), heldout, END)
     assert bits.shape == heldout.tokens.shape
     assert np.isfinite(bits).all() and (bits > 0).all()
 
 
 def test_a_uniform_model_needs_log2_of_the_vocabulary_for_each_token_of_text():
     heldout = _heldout([30, 12])
-    model = _model(max_seq_len=16)
+    model = little_model(VOCAB, max_seq_len=16)
     with torch.no_grad():
         model.lm_head.weight.zero_()
     result = bits_per_byte(token_bits(model, heldout, END), heldout)
