@@ -1,43 +1,55 @@
 """Attention within documents: causal, or both ways for models of masked tokens.
 
-torch's fused attention does the work, but for training in fp32 on a CPU, where its backward pass computes the whole
-square and its matrix products are slow. There a blocked version is used that skips what the causal mask hides: 1.7
-times as fast at 512 positions (docs/log.md).
+Three kernels do the work, and `Visible` holds what each of them wants to know of the documents in a row:
+
+- CUDA in bf16: torch's varlen attention, which is told where documents begin and holds no square of positions at all.
+- A CPU in training: the pass backward is ours, blocked so that what the causal mask hides is skipped; torch's computes
+  the whole square. In fp32 the pass forward is blocked as well (docs/log.md has the times).
+- Everything else: torch's scaled_dot_product_attention with a mask.
 """
 
+from functools import cached_property
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention.varlen import varlen_attn
 
 BLOCK = 64
 """Queries a block: 32 to 256 were tried at 128 to 512 positions; 64 is the fastest that is never far behind."""
 _KEPT_BYTES = 1 << 27
 """Probabilities that one layer may keep for its backward pass; above it they are computed again."""
+_BLOCKED_DTYPES = (torch.float32, torch.bfloat16)
+_VARLEN_DTYPES = (torch.bfloat16, torch.float16)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool = True) -> Tensor:
-    """softmax(q k^T / sqrt(D)) v of grouped queries (Ainslie et al. 2023).
+class Visible:
+    """Which keys each query may see, made once for all layers.
 
-    q [B, T, n_heads, D]; k and v [B, S, n_kv_heads, D]. mask: bool [B, 1, T, S], True where a query sees a key; None
-    is S = T and, when `causal`, everything up to the query, else everything. With `causal` a mask with S = T must hide
-    all that is later. Returns [B, T, n_heads, D].
+    mask: bool [B, 1, T, S], True where a query sees a key; offsets: int32 [documents + 1], where the documents of
+    B rows laid end to end begin, and the end of the last. One of the two.
     """
-    trains = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
-    blocked = causal and q.device.type == "cpu" and q.dtype == torch.float32 and q.shape[1] == k.shape[1]
-    if trains and blocked and not torch.compiler.is_compiling():
-        result: Tensor = _BlockedAttention.apply(q, k, v, mask)
-        return result
-    y = F.scaled_dot_product_attention(
-        q.transpose(1, 2),
-        k.transpose(1, 2),
-        v.transpose(1, 2),
-        attn_mask=mask,
-        is_causal=causal and mask is None,
-        enable_gqa=q.shape[2] != k.shape[2],
-    )
-    return y.transpose(1, 2)
+
+    def __init__(self, mask: Tensor | None = None, offsets: Tensor | None = None) -> None:
+        assert (mask is None) != (offsets is None)
+        self.mask, self.offsets = mask, offsets
+
+    @cached_property
+    def added(self) -> Tensor:
+        """The mask as what is added to scores, fp32: 0 where a query sees a key, else -inf.
+
+        Adding runs at the speed of memory, where filling by a mask of another shape takes three times as long.
+        """
+        assert self.mask is not None
+        return torch.where(self.mask, 0.0, -torch.inf)
+
+    @classmethod
+    def documents(cls, document_ids: Tensor, causal: bool, dtype: torch.dtype) -> "Visible":
+        """Attention within runs of equal `document_ids` [B, T], in the form that suits their device and `dtype`."""
+        if document_ids.device.type == "cuda" and dtype in _VARLEN_DTYPES:
+            return cls(offsets=document_offsets(document_ids))
+        return cls(mask=document_mask(document_ids, causal))
 
 
 def document_mask(document_ids: Tensor, causal: bool = True) -> Tensor:
@@ -52,56 +64,122 @@ def document_mask(document_ids: Tensor, causal: bool = True) -> Tensor:
     return same.unsqueeze(1)
 
 
+def document_offsets(document_ids: Tensor) -> Tensor:
+    """int32 [documents + 1]: where runs of equal ids begin in the rows of document_ids [B, T] laid end to end.
+
+    A row ends the document it is in. The last entry is B * T.
+    """
+    begins = torch.ones_like(document_ids, dtype=torch.bool)
+    begins[:, 1:] = document_ids[:, 1:] != document_ids[:, :-1]
+    return F.pad(begins.flatten().nonzero()[:, 0], (0, 1), value=document_ids.numel()).to(torch.int32)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, visible: Visible | None, causal: bool = True) -> Tensor:
+    """softmax(q k^T / sqrt(D)) v of grouped queries (Ainslie et al. 2023).
+
+    q [B, T, n_heads, D]; k and v [B, S, n_kv_heads, D]. visible: None is S = T and, when `causal`, everything up to
+    the query, else everything. With `causal` a mask with S = T must hide all that is later. Returns
+    [B, T, n_heads, D].
+    """
+    if visible is not None and visible.offsets is not None:
+        return _within_offsets(q, k, v, visible.offsets, causal)
+    mask = None if visible is None else visible.mask
+    trains = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
+    blocked = causal and q.device.type == "cpu" and q.dtype in _BLOCKED_DTYPES and q.shape[1] == k.shape[1]
+    if trains and blocked and not torch.compiler.is_compiling():
+        result: Tensor = _BlockedAttention.apply(q, k, v, None if visible is None else visible.added)
+        return result
+    if mask is not None and q.device.type == "cuda" and q.shape[2] != k.shape[2]:
+        # CUDA's kernels that take a mask know no groups: the one left would hold all scores (torch 2.13).
+        k, v = (x.repeat_interleave(q.shape[2] // k.shape[2], dim=2) for x in (k, v))
+    y = F.scaled_dot_product_attention(
+        q.transpose(1, 2),
+        k.transpose(1, 2),
+        v.transpose(1, 2),
+        attn_mask=mask,
+        is_causal=causal and mask is None,
+        enable_gqa=q.shape[2] != k.shape[2],
+    )
+    return y.transpose(1, 2)
+
+
+def _within_offsets(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, causal: bool) -> Tensor:
+    """Attention of rows laid end to end, [B, T, heads, D] each, within what `offsets` bound."""
+    longest = q.shape[1]  # no document is longer than its row; the exact maximum would have to be waited for
+    out: Tensor = varlen_attn(
+        *(x.flatten(0, 1) for x in (q, k, v)),
+        offsets,
+        offsets,
+        longest,
+        longest,
+        window_size=(-1, 0) if causal else (-1, -1),
+        enable_gqa=q.shape[2] != k.shape[2],
+    )
+    return out.view(q.shape)
+
+
 class _BlockedAttention(torch.autograd.Function):
     """Attention of `BLOCK` queries at a time over the keys up to the last of them, in plain matrix products.
 
-    The queries of a group stand as rows (position, head) beside each other, so that they share one product.
+    The queries of a group stand as rows (position, head) beside each other, so that they share one product. In bf16
+    scores are fp32 all the same, as in torch's kernel, which does the pass forward there: rounded to bf16, scores of
+    10 would be .03 off.
     """
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, added: Tensor | None) -> Tensor:
         batch, length, n_heads, size = q.shape
         n_kv_heads = k.shape[2]
         group = n_heads // n_kv_heads
         ctx.sizes = (batch, length, n_kv_heads, group, size)
         rows = _to_rows(q, ctx.sizes)
-        keys, values = (x.transpose(1, 2).reshape(batch * n_kv_heads, length, size) for x in (k, v))
+        keys, values = (_heads_first(x) for x in (k, v))
+        if q.dtype != torch.float32:
+            ctx.save_for_backward(rows, keys, values, added)
+            out, _ = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+                q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=added is None, attn_mask=added
+            )
+            return out.transpose(1, 2)
         out = torch.empty_like(rows)
         kept: list[Tensor] = []
         keep = batch * n_heads * length * (length + BLOCK) * 2 <= _KEPT_BYTES
-        hidden = _hidden(mask, length)
+        hidden = _hidden(added, length)
         for start in range(0, length, BLOCK):
             probabilities = _probabilities(rows, keys, hidden, start, ctx.sizes)
             end = min(start + BLOCK, length)
             torch.bmm(probabilities, values[:, :end], out=out[:, start * group : end * group])
             if keep:
                 kept.append(probabilities)
-        ctx.save_for_backward(rows, keys, values, mask, *kept)
+        ctx.save_for_backward(rows, keys, values, added, *kept)
         return _from_rows(out, ctx.sizes)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        rows, keys, values, mask, *kept = ctx.saved_tensors
+        rows, keys, values, added, *kept = ctx.saved_tensors
         batch, length, n_kv_heads, group, size = ctx.sizes
         scale = size**-0.5
         grad_out = _to_rows(grads[0], ctx.sizes)
+        wide_rows, wide_keys = rows.float(), keys.float()  # themselves where they are fp32 already
         grad_rows = torch.empty_like(rows)
-        grad_keys, grad_values = torch.zeros_like(keys), torch.zeros_like(values)
-        hidden = None if kept else _hidden(mask, length)
+        grad_keys, grad_values = torch.zeros_like(wide_keys), torch.zeros_like(wide_keys)
+        hidden = None if kept else _hidden(added, length)
         for index, start in enumerate(range(0, length, BLOCK)):
             end = min(start + BLOCK, length)
             part = slice(start * group, end * group)
-            probabilities = kept[index] if hidden is None else _probabilities(rows, keys, hidden, start, ctx.sizes)
-            grad_values[:, :end].baddbmm_(probabilities.mT, grad_out[:, part])
+            if hidden is None:
+                probabilities = kept[index]
+            else:
+                probabilities = _probabilities(wide_rows, wide_keys, hidden, start, ctx.sizes).to(rows.dtype)
+            _add_product(grad_values[:, :end], probabilities.mT, grad_out[:, part])
             grad_scores = torch.bmm(grad_out[:, part], values[:, :end].mT)
             grad_scores = torch._softmax_backward_data(grad_scores, probabilities, -1, probabilities.dtype)
             torch.bmm(grad_scores, keys[:, :end], out=grad_rows[:, part])
-            grad_keys[:, :end].baddbmm_(grad_scores.mT, rows[:, part], alpha=scale)
+            _add_product(grad_keys[:, :end], grad_scores.mT, rows[:, part], scale)
         shape = (batch, n_kv_heads, length, size)
         return (
             _from_rows(grad_rows.mul_(scale), ctx.sizes),
-            grad_keys.view(shape).transpose(1, 2),
-            grad_values.view(shape).transpose(1, 2),
+            grad_keys.to(keys.dtype).view(shape).transpose(1, 2),
+            grad_values.to(values.dtype).view(shape).transpose(1, 2),
             None,
         )
 
@@ -121,13 +199,15 @@ def _from_rows(x: Tensor, sizes: _Sizes) -> Tensor:
     return x.view(batch, n_kv_heads, length, group, size).transpose(1, 2).reshape(batch, length, -1, size)
 
 
-def _hidden(mask: Tensor | None, length: int) -> Tensor:
-    """What is added to scores: 0 where a query sees a key, else -inf. [B, 1, T, T], without a mask one block's [n, n].
+def _heads_first(x: Tensor) -> Tensor:
+    """[B, T, n_kv_heads, D] -> [B * n_kv_heads, T, D]."""
+    return x.transpose(1, 2).reshape(-1, x.shape[1], x.shape[3])
 
-    Adding runs at the speed of memory, where filling by a mask of another shape takes three times as long.
-    """
-    if mask is not None:
-        return torch.where(mask, 0.0, -torch.inf)
+
+def _hidden(added: Tensor | None, length: int) -> Tensor:
+    """What is added to scores: [B, 1, T, T], or, without documents, one block's [n, n]."""
+    if added is not None:
+        return added
     n = min(BLOCK, length)
     return torch.full((n, n), -torch.inf).triu_(1)
 
@@ -145,3 +225,11 @@ def _probabilities(rows: Tensor, keys: Tensor, hidden: Tensor, start: int, sizes
     else:
         scores.view(batch, n_kv_heads, n, group, end).add_(hidden[:, :, start:end, None, :end])
     return scores.softmax(dim=-1)
+
+
+def _add_product(sums: Tensor, left: Tensor, right: Tensor, alpha: float = 1.0) -> None:
+    """sums += alpha * left @ right, batched, sums fp32. Types are changed apart: adding across them is slow."""
+    if left.dtype == sums.dtype:
+        sums.baddbmm_(left, right, alpha=alpha)
+    else:
+        sums.add_(torch.bmm(left, right).float(), alpha=alpha)

@@ -12,10 +12,11 @@ from torch import Tensor
 
 IGNORE_INDEX = -100  # Hugging Face's and torch's convention for a position without a label.
 
-# Logits held at once. A CPU wants them in its cache (4 MB of fp32); an accelerator wants few, large products.
-_CPU_SLICE = 1 << 20
+# Logits held at once: many, so that products are large and the weight gradient, [V, H] in fp32, is added to seldom.
+_CPU_SLICE = 1 << 24
 _ACCELERATOR_SLICE = 1 << 27
 _SMALLEST_SLICE_ROWS = 64  # Fewer rows make slow matrix products whatever the vocabulary.
+_CPU_CACHED = 1 << 18  # fp32 logits a core's cache holds (1 MB): as many are worked on at once, operation by operation
 
 
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, z_loss: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -62,9 +63,19 @@ def _labelled(hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor | 
 
 
 def _slices(hidden: Tensor, weight: Tensor) -> list[slice]:
-    size = _CPU_SLICE if hidden.device.type == "cpu" else _ACCELERATOR_SLICE
-    rows = max(_SMALLEST_SLICE_ROWS, size // weight.shape[0])
-    return [slice(start, start + rows) for start in range(0, hidden.shape[0], rows)]
+    """Rows of hidden [N, H] whose logits are held at once."""
+    limit = _CPU_SLICE if hidden.device.type == "cpu" else _ACCELERATOR_SLICE
+    return _cuts(len(hidden), max(_SMALLEST_SLICE_ROWS, limit // len(weight)))
+
+
+def _cached(logits: Tensor) -> list[slice]:
+    """Rows of logits [N, V] that are worked on at once: all on an accelerator."""
+    size = max(1, _CPU_CACHED // logits.shape[1]) if logits.device.type == "cpu" else len(logits)
+    return _cuts(len(logits), size)
+
+
+def _cuts(length: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, length, size)]
 
 
 def _compute_dtype(hidden: Tensor) -> torch.dtype:
@@ -75,6 +86,14 @@ def _compute_dtype(hidden: Tensor) -> torch.dtype:
 def _subtract_one_hot(probabilities: Tensor, labels: Tensor) -> Tensor:
     """In place: softmax(logits) - onehot(label), the gradient of the nll by the logits."""
     return probabilities.scatter_add_(1, labels[:, None], probabilities.new_full((len(labels), 1), -1.0))
+
+
+def _add_weight_gradient(total: Tensor, grad_logits: Tensor, hidden: Tensor) -> None:
+    """total [V, H] fp32 += grad_logits.T @ hidden; grad_logits [N, V], hidden [N, H]."""
+    if grad_logits.dtype == total.dtype:
+        total.addmm_(grad_logits.T, hidden)
+    else:
+        total += grad_logits.T @ hidden
 
 
 class _SummedNLL(torch.autograd.Function):
@@ -88,48 +107,50 @@ class _SummedNLL(torch.autograd.Function):
             x, w = hidden.to(dtype), weight.to(dtype)
             grad_hidden = torch.empty_like(x) if need_hidden else None
             grad_weight = torch.zeros(w.shape, dtype=torch.float32, device=w.device) if need_weight else None
-            total = torch.zeros((), dtype=torch.float32, device=x.device)
-            z_term = torch.zeros_like(total)
-            for part in _slices(x, w):
-                logits = (x[part] @ w.T).float()
-                picked = logits.gather(1, labels[part, None])
-                # One exponential a logit, in place: log_softmax and its exp would take two.
-                largest = logits.amax(dim=-1, keepdim=True)
-                shares = logits.sub_(largest).exp_()
-                sums = shares.sum(dim=-1, keepdim=True)
-                nll = sums.log() - (picked - largest)
-                total += nll.sum()
-                log_z = nll + picked if z_loss else None
-                if log_z is not None:
-                    z_term += log_z.square().sum() * z_loss
-                if not (need_hidden or need_weight):
-                    continue
-                scale = sums.reciprocal()
-                if log_z is not None:  # d/d logits of z log(Z)^2 is 2 z log(Z) softmax
-                    scale *= 1.0 + 2.0 * z_loss * log_z
-                grad = _subtract_one_hot(shares.mul_(scale), labels[part]).to(dtype)
+            sums = torch.zeros(2, dtype=torch.float32, device=x.device)  # nll, z-term
+            for rows in _slices(x, w):
+                logits = x[rows] @ w.T
+                for part in _cached(logits):
+                    sums += _to_gradient(logits[part], labels[rows][part], z_loss, need_hidden or need_weight)
                 if grad_hidden is not None:
-                    torch.mm(grad, w, out=grad_hidden[part])
+                    torch.mm(logits, w, out=grad_hidden[rows])
                 if grad_weight is not None:
-                    if dtype == torch.float32:
-                        grad_weight.addmm_(grad.T, x[part])
-                    else:
-                        grad_weight += grad.T @ x[part]
+                    _add_weight_gradient(grad_weight, logits, x[rows])
         ctx.hidden_dtype, ctx.weight_dtype = hidden.dtype, weight.dtype
         ctx.save_for_backward(grad_hidden, grad_weight)
+        total, z_term = sums.unbind()
         ctx.mark_non_differentiable(z_term)
-        return total + z_term if z_loss else total, z_term
+        return total + z_term, z_term
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        """Scales in place, so a second backward pass is torch's error of a tensor that has changed."""
         scale = grads[0]
         grad_hidden, grad_weight = ctx.saved_tensors
         return (
-            None if grad_hidden is None else (grad_hidden * scale).to(ctx.hidden_dtype),
-            None if grad_weight is None else (grad_weight * scale).to(ctx.weight_dtype),
+            None if grad_hidden is None else grad_hidden.mul_(scale).to(ctx.hidden_dtype),
+            None if grad_weight is None else grad_weight.mul_(scale).to(ctx.weight_dtype),
             None,
             None,
         )
+
+
+def _to_gradient(logits: Tensor, labels: Tensor, z_loss: float, need_gradient: bool) -> Tensor:
+    """Sums of nll and z-term [2] of logits [N, V], which become the gradient by themselves, in their own type."""
+    wide = logits.float()  # the logits themselves in fp32
+    picked = wide.gather(1, labels[:, None])
+    # One exponential a logit, in place: log_softmax and its exp would take two.
+    largest = wide.amax(dim=-1, keepdim=True)
+    shares = wide.sub_(largest).exp_()
+    sums = shares.sum(dim=-1, keepdim=True)
+    nll = sums.log() - (picked - largest)
+    log_z = nll + picked
+    if need_gradient:
+        scale = sums.reciprocal()
+        if z_loss:  # d/d logits of z log(Z)^2 is 2 z log(Z) softmax
+            scale *= 1.0 + 2.0 * z_loss * log_z
+        logits.copy_(_subtract_one_hot(shares.mul_(scale), labels))
+    return torch.stack((nll.sum(), log_z.square().sum() * z_loss))
 
 
 class _TokenNLL(torch.autograd.Function):
@@ -142,10 +163,12 @@ class _TokenNLL(torch.autograd.Function):
             x, w = hidden.to(ctx.dtype), weight.to(ctx.dtype)
             nll = torch.empty(len(labels), dtype=torch.float32, device=x.device)
             normaliser = torch.empty_like(nll)
-            for part in _slices(x, w):
-                logits = (x[part] @ w.T).float()
-                normaliser[part] = logits.logsumexp(dim=-1)
-                nll[part] = normaliser[part] - logits.gather(1, labels[part, None])[:, 0]
+            for rows in _slices(x, w):
+                logits = x[rows] @ w.T
+                for part in _cached(logits):
+                    wide = logits[part].float()
+                    normaliser[rows][part] = wide.logsumexp(dim=-1)
+                    nll[rows][part] = normaliser[rows][part] - wide.gather(1, labels[rows][part, None])[:, 0]
         ctx.save_for_backward(hidden, weight, labels, normaliser)
         return nll
 
@@ -158,13 +181,16 @@ class _TokenNLL(torch.autograd.Function):
             x, w = hidden.to(ctx.dtype), weight.to(ctx.dtype)
             grad_hidden = torch.empty_like(x) if need_hidden else None
             grad_weight = torch.zeros(w.shape, dtype=torch.float32, device=w.device) if need_weight else None
-            for part in _slices(x, w):
-                probabilities = (x[part] @ w.T).float().sub_(normaliser[part, None]).exp_()
-                grad = _subtract_one_hot(probabilities, labels[part]).mul_(scale[part, None]).to(ctx.dtype)
+            for rows in _slices(x, w):
+                logits = x[rows] @ w.T
+                for part in _cached(logits):
+                    shares = logits[part].float().sub_(normaliser[rows][part, None]).exp_()
+                    grad = _subtract_one_hot(shares, labels[rows][part]).mul_(scale[rows][part, None])
+                    logits[part] = grad
                 if grad_hidden is not None:
-                    torch.mm(grad, w, out=grad_hidden[part])
+                    torch.mm(logits, w, out=grad_hidden[rows])
                 if grad_weight is not None:
-                    grad_weight += grad.T @ x[part]
+                    _add_weight_gradient(grad_weight, logits, x[rows])
         return (
             None if grad_hidden is None else grad_hidden.to(hidden.dtype),
             None if grad_weight is None else grad_weight.to(weight.dtype),

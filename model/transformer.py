@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from model.attention import attention, document_mask
+from model.attention import Visible, attention
 from model.config import ModelConfig
 from model.losses import IGNORE_INDEX, linear_cross_entropy, linear_nll
 from model.rope import rope_table, rotate
@@ -110,7 +110,7 @@ class Attention(nn.Module):
         self,
         x: Tensor,
         rope: tuple[Tensor, Tensor],
-        mask: Tensor | None,
+        visible: Visible | None,
         positions: Tensor | None = None,
         cache: Cache | None = None,
     ) -> Tensor:
@@ -124,7 +124,7 @@ class Attention(nn.Module):
         if cache is not None:
             assert positions is not None
             k, v = cache.update(self.layer, k, v, positions)
-        return self.o_proj(self.attend(q, k, v, mask, self.causal).reshape(batch, length, -1))
+        return self.o_proj(self.attend(q, k, v, visible, self.causal).reshape(batch, length, -1))
 
 
 class FeedForward(nn.Module):
@@ -154,11 +154,11 @@ class Block(nn.Module):
         self,
         x: Tensor,
         rope: tuple[Tensor, Tensor],
-        mask: Tensor | None,
+        visible: Visible | None,
         positions: Tensor | None = None,
         cache: Cache | None = None,
     ) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), rope, mask, positions, cache)
+        x = x + self.self_attn(self.input_layernorm(x), rope, visible, positions, cache)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -266,19 +266,19 @@ class Transformer(nn.Module):
         length = tokens.shape[1]
         if length > self.config.max_seq_len:
             raise ValueError(f"a sequence of {length} tokens exceeds max_seq_len {self.config.max_seq_len}")
-        mask = None
+        x = self.model.embed_tokens(tokens)
+        visible = None
         if cache is not None:
             assert positions is not None
-            mask = cache.mask(positions)
+            visible = Visible(cache.mask(positions))
         elif document_ids is not None:
-            mask = document_mask(document_ids, self.config.causal)
-        x = self.model.embed_tokens(tokens)
+            visible = Visible.documents(document_ids, self.config.causal, compute_dtype(x))
         rope = self.rope(positions, length, x.device)
         for block in self.model.layers:
             if self.checkpoint_activations and torch.is_grad_enabled():
-                x = checkpoint(block, x, rope, mask, use_reentrant=False, preserve_rng_state=False)
+                x = checkpoint(block, x, rope, visible, use_reentrant=False, preserve_rng_state=False)
             else:
-                x = block(x, rope, mask, positions, cache)
+                x = block(x, rope, visible, positions, cache)
         hidden = self.model.norm(x)
         return hidden if labels is None else self.lm_head(hidden, labels, reduction, z_loss)
 

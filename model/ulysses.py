@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from model.attention import attention
+from model.attention import Visible, attention
 from model.losses import IGNORE_INDEX
 from model.objectives import MicroBatch
 from model.transformer import Transformer
@@ -67,16 +67,16 @@ class SequenceParallel:
     def __init__(self, group: dist.ProcessGroup, size: int) -> None:
         self.group, self.size = group, size
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool = True) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, visible: Visible | None, causal: bool = True) -> Tensor:
         """As `model.attention.attention`, of local positions: q [B, T / P, n_heads, D], k and v [B, T / P, n_kv, D].
 
-        mask: bool [B, 1, T, T] over all positions. Returns [B, T / P, n_heads, D].
+        visible: over all positions. Returns [B, T / P, n_heads, D].
         """
         n_heads, n_kv_heads = q.shape[2] // self.size, k.shape[2] // self.size
         parts = [x.unflatten(2, (self.size, -1)) for x in (q, k, v)]  # the heads of each rank together
         whole = self._positions(torch.cat(parts, dim=3).flatten(2, 3))
         queries, keys, values = whole.split([n_heads, n_kv_heads, n_kv_heads], dim=2)
-        return self._heads(attention(queries, keys, values, mask, causal))
+        return self._heads(attention(queries, keys, values, visible, causal))
 
     def _positions(self, x: Tensor) -> Tensor:
         """[B, T / P, P h, D] -> [B, T, h, D]: all positions of this rank's heads."""

@@ -12,6 +12,7 @@ from model.losses import IGNORE_INDEX, linear_cross_entropy, linear_nll, next_to
 def small_slices(monkeypatch):
     """Several slices, the last one short, even at test sizes."""
     monkeypatch.setattr(model.losses, "_CPU_SLICE", 64)
+    monkeypatch.setattr(model.losses, "_CPU_CACHED", 33)
     monkeypatch.setattr(model.losses, "_SMALLEST_SLICE_ROWS", 4)
 
 

@@ -74,7 +74,7 @@ def test_logits_are_llamas(shape):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_loss_and_gradients_are_llamas(shape):
     model = model_of(config_of(**SHAPES[shape]))
-    reference = reference_of(model)
+    reference = reference_of(model).double()  # in fp32 its own rounding is up to three times ours
     tokens = tokens_of(model.config)
     labels = tokens.clone()
     labels[0, :7] = IGNORE_INDEX
@@ -85,8 +85,8 @@ def test_loss_and_gradients_are_llamas(shape):
     assert total.item() / count.item() == pytest.approx(expected.item(), rel=1e-5)
     theirs = dict(reference.named_parameters())
     for name, parameter in model.named_parameters():
-        difference = (parameter.grad - theirs[name].grad).abs().max()
-        assert difference <= 2e-5 * theirs[name].grad.abs().max(), name
+        exact = theirs[name].grad
+        assert (parameter.grad.double() - exact).norm() <= 1e-5 * exact.norm(), name
 
 
 def test_reduction_none_gives_the_terms_of_the_sum_and_their_gradients():
