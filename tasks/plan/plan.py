@@ -6,7 +6,7 @@ Every figure follows from the parameters by a formula that its module cites; not
 """
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,6 +24,22 @@ YEAR_DAYS = 365.25
 REPORTING_FLOPS = 1e26
 # Above it the European Union presumes systemic risk (Regulation (EU) 2024/1689, article 51(2)).
 SYSTEMIC_RISK_FLOPS = 1e25
+ATTENTION_WORTH_SAYING = 0.1  # share of 6ND that attention adds
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a plan needs of a network's shape."""
+
+    params: float
+    matmul_params: float
+    """Those of the matrix products, the embedding lookup not among them; all of them where the shape is not known."""
+    layers: int
+    hidden: int
+    attention_width: int
+    """Query heads x head size."""
+    kv_width: int
+    """Key-value heads x head size."""
 
 
 class PlanParams(Params):
@@ -41,6 +57,11 @@ class PlanParams(Params):
     gpus: int = Field(8, ge=1, description="How many of them.")
     mfu: float = Field(0.40, gt=0, le=1, description="Model FLOPs utilisation, the share of the peak that is achieved.")
     achieved: float | None = Field(None, gt=0, description="FLOP/s a GPU achieves; given, it stands for peak x mfu.")
+    count: Literal["6nd", "exact"] = Field(
+        "6nd",
+        description="FLOPs that hours, cost and energy are of. 6nd: as most publications; exact: with attention at"
+        " seq_len, as MFU is measured here.",
+    )
     layers: int | None = Field(None, ge=1, description="Layers; empty: the usual number for so many parameters.")
     hidden: int | None = Field(None, ge=1, description="Width of the residual stream; empty: the usual one.")
     heads: int | None = Field(None, ge=1, description="Query heads.")
@@ -75,18 +96,25 @@ class PlanParams(Params):
             raise ValueError(f"--heads {self.heads} is no multiple of --kv-heads {self.kv_heads}")
         return self
 
-    def sizes(self) -> tuple[float, int, int, int]:
-        """(parameters, layers, hidden size, width of a key)."""
+    def sizes(self) -> Sizes:
+        """The shape asked for, the preset's, or the usual one for so many parameters."""
         if self.preset is not None:
             shape = ModelConfig(vocab_size=self.vocab, max_seq_len=self.seq_len, **PRESETS[self.preset])
-            kv_width = shape.n_kv_heads * shape.head_size
-            return self.params or shape.n_params, shape.n_layers, shape.hidden_size, kv_width
+            params = self.params or shape.n_params
+            lookup = shape.n_params - shape.n_matmul_params
+            return Sizes(
+                params,
+                params - lookup,
+                shape.n_layers,
+                shape.hidden_size,
+                shape.n_heads * shape.head_size,
+                shape.n_kv_heads * shape.head_size,
+            )
         assert self.params is not None
         layers, hidden = compute.usual_shape(self.params)
         layers, hidden = self.layers or layers, self.hidden or hidden
-        if self.heads and self.kv_heads:
-            return self.params, layers, hidden, hidden * self.kv_heads // self.heads
-        return self.params, layers, hidden, self.kv_width or hidden
+        kv_width = hidden * self.kv_heads // self.heads if self.heads and self.kv_heads else self.kv_width or hidden
+        return Sizes(self.params, self.params, layers, hidden, hidden, kv_width)
 
 
 @dataclass(frozen=True)
@@ -97,7 +125,7 @@ class Plan:
     tokens: float
     flops: float
     exact_flops: float
-    """With attention, for the shape given or usual."""
+    """Of the matrix products and of attention, for the shape given or usual."""
     layers: int
     hidden: int
     gpu: str
@@ -138,25 +166,30 @@ def plan(asked: PlanParams) -> Plan:
         BadConfig: the accelerator is unknown.
     """
     device = accelerator(asked.gpu)
-    params, layers, hidden, kv_width = asked.sizes()
+    sizes = asked.sizes()
+    params = sizes.params
     tokens = asked.tokens if asked.tokens is not None else params * asked.ratio
     flops = compute.training_flops(params, tokens)
+    width = sizes.layers * sizes.attention_width
+    exact = training_flops_per_token(sizes.matmul_params, width, asked.seq_len) * tokens
     achieved = asked.achieved or device.peak * asked.mfu
     if achieved > device.peak:
         raise BadConfig(f"--achieved {achieved:.3g} FLOP/s is more than the peak of {device.name}, {device.peak:.3g}")
-    seconds = compute.device_seconds(flops, achieved)
+    seconds = compute.device_seconds(exact if asked.count == "exact" else flops, achieved)
     gpu_hours, days = seconds / compute.HOUR, seconds / asked.gpus / compute.DAY
     training, published = (_training(asked, recipe) for recipe in (memory.OURS, memory.PUBLISHED))
-    weights, cache = memory.inference_bytes(params, layers=layers, kv_width=kv_width, seq_len=asked.seq_len, batch=1)
+    weights, cache = memory.inference_bytes(
+        params, layers=sizes.layers, kv_width=sizes.kv_width, seq_len=asked.seq_len, batch=1
+    )
     checkpoint = memory.checkpoint_bytes(memory.OURS, params, asked.optimizer)
     kwh = gpu_hours * device.power * (1 + asked.host_share) * asked.pue / WATT_HOURS
     return Plan(
         params=params,
         tokens=tokens,
         flops=flops,
-        exact_flops=training_flops_per_token(params, layers * hidden, asked.seq_len) * tokens,
-        layers=layers,
-        hidden=hidden,
+        exact_flops=exact,
+        layers=sizes.layers,
+        hidden=sizes.hidden,
         gpu=device.name,
         gpus=asked.gpus,
         flops_per_gpu=achieved,
@@ -165,7 +198,7 @@ def plan(asked: PlanParams) -> Plan:
         gpu_bytes=device.memory,
         training=training,
         training_published=published,
-        kv_width=kv_width,
+        kv_width=sizes.kv_width,
         inference_weights=weights,
         inference_cache=cache,
         checkpoint=checkpoint,
@@ -175,21 +208,21 @@ def plan(asked: PlanParams) -> Plan:
         people_cost=asked.people * asked.salary * days / YEAR_DAYS,
         kwh=kwh,
         tonnes_co2e=kwh * asked.carbon / 1000,
-        warnings=tuple(_warnings(flops, training, device)),
+        warnings=tuple(_warnings(asked, flops, exact, training, device)),
     )
 
 
 def _training(asked: PlanParams, recipe: memory.Recipe) -> tuple[TrainingMemory, ...]:
     """By ZeRO stage; Muon, which orthogonalises whole matrices, knows 0 to 2."""
-    params, layers, hidden, _ = asked.sizes()
+    sizes = asked.sizes()
     return tuple(
         memory.training_memory(
             recipe,
-            params,
+            sizes.params,
             stage,
             asked.gpus,
-            layers=layers,
-            hidden=hidden,
+            layers=sizes.layers,
+            hidden=sizes.hidden,
             vocab=asked.vocab,
             seq_len=asked.seq_len,
             micro_batch=asked.micro_batch,
@@ -201,7 +234,9 @@ def _training(asked: PlanParams, recipe: memory.Recipe) -> tuple[TrainingMemory,
     )
 
 
-def _warnings(flops: float, training: tuple[TrainingMemory, ...], device: Accelerator) -> list[str]:
+def _warnings(
+    asked: PlanParams, flops: float, exact: float, training: tuple[TrainingMemory, ...], device: Accelerator
+) -> list[str]:
     found = []
     if flops >= REPORTING_FLOPS:
         found.append(
@@ -217,5 +252,10 @@ def _warnings(flops: float, training: tuple[TrainingMemory, ...], device: Accele
         found.append(
             f"no ZeRO stage fits {device.name} ({device.memory / 1e9:.0f} GB): the least is {least / 1e9:.0f} GB a GPU;"
             " take more GPUs, a smaller micro-batch, or --checkpointing"
+        )
+    if asked.count == "6nd" and exact > flops * (1 + ATTENTION_WORTH_SAYING):
+        found.append(
+            f"at {asked.seq_len:,} tokens attention adds {exact / flops - 1:.0%} to 6ND, which hours, cost and energy"
+            " leave out: count it with --count exact, or plan with a shorter --seq-len"
         )
     return found

@@ -195,6 +195,19 @@ def test_exact_flops_are_those_that_a_network_of_the_shape_counts():
     made = plan(PlanParams(params=shape.n_matmul_params, tokens=1e12, layers=32, hidden=4096, seq_len=8192))
     assert made.exact_flops == pytest.approx(shape.flops_per_token(8192) * 1e12)
     assert made.exact_flops - made.flops == pytest.approx(12 * 32 * 4096 * 8192 * 1e12)
+    preset = plan(PlanParams(preset="8b", tokens=1e12, seq_len=8192))  # the same shape; its embedding computes nothing
+    assert preset.params == shape.n_params > shape.n_matmul_params
+    assert preset.exact_flops == pytest.approx(shape.flops_per_token(8192) * 1e12)
+
+
+def test_hours_cost_and_energy_are_of_the_flops_asked_for():
+    asked = {"params": 8e9, "layers": 32, "hidden": 4096, "tokens": 1e12, "seq_len": 131_072}
+    usual, exact = plan(PlanParams(**asked)), plan(PlanParams(**asked, count="exact"))
+    assert usual.gpu_hours == pytest.approx(usual.flops / usual.flops_per_gpu / 3600)
+    for name in ("gpu_hours", "days", "gpu_cost", "kwh", "tonnes_co2e"):
+        assert getattr(exact, name) / getattr(usual, name) == pytest.approx(exact.exact_flops / exact.flops)
+    assert exact.exact_flops / exact.flops == pytest.approx(1 + 12 * 32 * 4096 * 131_072 / (6 * 8e9))
+    assert "attention adds 429%" in usual.warnings[-1] and not any("attention" in said for said in exact.warnings)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +222,7 @@ def test_large_runs_are_warned_about(params, tokens, said):
 
 def test_what_does_not_fit_is_said_and_what_fits_is_not():
     assert "no ZeRO stage fits h100" in plan(PlanParams(params=70e9, gpus=1)).warnings[0]
-    assert plan(PlanParams(params=1e9, gpus=8, micro_batch=1, seq_len=2048)).warnings == ()
+    assert plan(PlanParams(params=1e9, gpus=8, micro_batch=1, seq_len=1024)).warnings == ()
 
 
 def test_bad_plans_are_refused():
