@@ -24,7 +24,7 @@ def plan_verb(
     gpus: Annotated[int | None, typer.Option(help="How many.")] = None,
     mfu: Annotated[float | None, typer.Option(help="Model FLOPs utilisation, 0 to 1.")] = None,
     achieved: Annotated[float | None, typer.Option(help="FLOP/s that one GPU achieves, instead of --mfu.")] = None,
-    count: Annotated[str | None, typer.Option(help="FLOPs of hours, cost, energy: 6nd, or exact with attention.")] = None,
+    count: Annotated[str | None, typer.Option(help="FLOPs that hours are of: 6nd, or exact with attention.")] = None,
     layers: Annotated[int | None, typer.Option(help="Layers; default: usual for the size.")] = None,
     hidden: Annotated[int | None, typer.Option(help="Hidden size; default: usual for the size.")] = None,
     heads: Annotated[int | None, typer.Option(help="Query heads.")] = None,

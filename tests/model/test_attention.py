@@ -1,9 +1,10 @@
 """Blocked attention against its definition and torch's, in values and gradients."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 import torch.nn.functional as F
-
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import model.attention
@@ -146,7 +147,7 @@ def varlen(q, k, v, cu_seq_q, cu_seq_k, max_q, max_k, *, window_size, enable_gqa
     assert torch.equal(cu_seq_q, cu_seq_k) and max_q == max_k >= cu_seq_q.diff().max()
     assert enable_gqa == (q.shape[1] != k.shape[1]) and window_size in [(-1, 0), (-1, -1)]
     out = torch.empty_like(q)
-    for start, end in zip(cu_seq_q[:-1], cu_seq_q[1:], strict=True):
+    for start, end in pairwise(cu_seq_q):
         one = (x[None, start:end] for x in (q, k, v))
         n = int(end - start)
         seen = torch.ones(n, n, dtype=torch.bool)
