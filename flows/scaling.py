@@ -28,14 +28,14 @@ from infra.stage.provenance import code_of
 from infra.store import Artifact
 from tasks.course import shown
 from tasks.evaluate.stage import evaluate as evaluate_stage
-from tasks.pretrain import PretrainParams
+from tasks.pretrain import PretrainParams, holds_out_a_row
 from tasks.pretrain import pretrain as pretrain_stage
 from tasks.scaling.comparisons import Compared
-from tasks.scaling.grid import Pace, Plan, PlannedRun, plan_runs
+from tasks.scaling.grid import Pace, Plan, PlannedRun, most_epochs, plan_runs
 from tasks.scaling.recommended import FILE
 from tasks.scaling.stage import scaling_fit
 from tasks.tokenizer import Vocabulary
-from tasks.tokens.files import Tokens, read_index
+from tasks.tokens.files import Tokens
 
 LOG = logging.getLogger("sluice.scaling")
 
@@ -75,8 +75,11 @@ def checked_plan(config: ScalingConfig, tokenizer: Artifact, tokens: Artifact) -
         BadInput: no text is held out.
     """
     corpus = Tokens(tokens.store, tokens.manifest)
-    if not any(file["split"] == "validation" and file["tokens"] > 1 for file in read_index(corpus)["files"]):
-        raise BadInput(f"{tokens.ref} has no validation text, and scaling laws are of held-out loss: see mix.split")
+    if not holds_out_a_row(corpus, config.pretrain.seq_len):
+        raise BadInput(
+            f"{tokens.ref} has no row of {config.pretrain.seq_len:,} tokens of validation text, and scaling laws are of"
+            " held-out loss: see mix.split"
+        )
     vocab_size = Vocabulary(tokenizer.store, tokenizer.manifest).encoder.vocab_size
     plan = plan_runs(config.scaling, config.pretrain, vocab_size, corpus)
     for line in plan.left_out:
@@ -90,9 +93,9 @@ def check_length(params: PretrainParams, config: ScalingConfig, tokens: Artifact
     Raises:
         BadConfig: it would.
     """
-    steps = params.steps or 0
-    course = shown(params, Tokens(tokens.store, tokens.manifest), steps)
-    epochs = steps * params.batch_size / course.streams[0].n_rows
+    course = shown(params, Tokens(tokens.store, tokens.manifest), params.steps or 0)
+    course.check()
+    epochs = most_epochs(course)
     if epochs > config.scaling.max_epochs:
         raise BadConfig(
             f"verify: the recommended run would show its text {epochs:.1f} times, and scaling.max_epochs is"

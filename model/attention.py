@@ -106,8 +106,10 @@ def attention(q: Tensor, k: Tensor, v: Tensor, visible: Visible | None, causal: 
 def _within_offsets(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, causal: bool) -> Tensor:
     """Attention of rows laid end to end, [B, T, heads, D] each, within what `offsets` bound."""
     longest = q.shape[1]  # no document is longer than its row; the exact maximum would have to be waited for
-    out: Tensor = varlen_attn(
-        *(x.flatten(0, 1) for x in (q, k, v)),
+    out = varlen_attn(
+        q.flatten(0, 1),
+        k.flatten(0, 1),
+        v.flatten(0, 1),
         offsets,
         offsets,
         longest,
@@ -115,6 +117,7 @@ def _within_offsets(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, causal: bo
         window_size=(-1, 0) if causal else (-1, -1),
         enable_gqa=q.shape[2] != k.shape[2],
     )
+    assert isinstance(out, Tensor)  # and no statistics beside it, which were not asked for
     return out.view(q.shape)
 
 

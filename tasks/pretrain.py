@@ -217,15 +217,25 @@ def pretrain(
     )
 
 
+def held_out_tokens(tokens: Tokens) -> int:
+    """Tokens of the validation split."""
+    return sum(file["tokens"] for file in read_index(tokens)["files"] if file["split"] == "validation")
+
+
+def holds_out_a_row(tokens: Tokens, seq_len: int) -> bool:
+    """Whether the validation split fills a row of `seq_len` tokens and the label after it."""
+    return held_out_tokens(tokens) > seq_len
+
+
 def held_out_files(tokens: Tokens, params: PretrainParams, log: Logger) -> list[TokenFile]:
     """The validation split's files; none when they do not fill a row, which the log says.
 
     Raises:
         BadInput: they do not, and the weights to export are those that validate best.
     """
-    n_tokens = sum(file["tokens"] for file in read_index(tokens)["files"] if file["split"] == "validation")
-    if n_tokens > params.seq_len:
+    if holds_out_a_row(tokens, params.seq_len):
         return token_files(tokens, "validation")
+    n_tokens = held_out_tokens(tokens)
     short = f"the {n_tokens:,} tokens of {tokens.ref} for validation do not fill one row of {params.seq_len:,}"
     if params.export == "best":
         raise BadInput(f"{short}, so nothing would tell which weights are best (export: best)")

@@ -1,4 +1,4 @@
-"""Runs held against each other: architectures, width and depth, learning rates, mixtures.
+"""Runs held against each other: architectures, width and depth, learning rates, mixtures, objectives.
 
 Nothing here enters the scaling fit. A difference means something when it is larger than the scatter of the grid's
 losses about their fit, which the page says beside it.
@@ -19,7 +19,7 @@ from tasks.scaling.rows import RunRow
 
 COMPARISONS = pa.schema(
     [
-        ("kind", pa.string()),  # architecture, width_depth, rate or mixture
+        ("kind", pa.string()),  # architecture, width_depth, rate, mixture or objective
         ("flops", pa.float64()),  # of the point: what the runs were to take
         ("params", pa.float64()),  # of the point: how large they were to be
         ("variant", pa.string()),
@@ -28,7 +28,7 @@ COMPARISONS = pa.schema(
         ("tokens", pa.int64()),
         ("loss", pa.float64()),
         ("bits_per_byte", pa.float64()),
-        ("above_best", pa.float64()),  # nats a token over the best variant of the point
+        ("above_best", pa.float64()),  # nats a token over the best variant of the point; null between objectives
         ("seconds", pa.float64()),
     ]
 )
@@ -54,9 +54,15 @@ class Comparison:
     variants: tuple[tuple[str, RunRow], ...]
 
     @property
-    def best(self) -> tuple[str, RunRow]:
-        """The variant of the lowest loss."""
+    def best(self) -> tuple[str, RunRow] | None:
+        """The variant of the lowest loss; None between objectives, whose losses are of different tasks."""
+        if self.kind == "objective":
+            return None
         return min(self.variants, key=lambda one: one[1].loss)
+
+    def above_best(self, row: RunRow) -> float | None:
+        """Nats a token that a variant is worse than the best one."""
+        return None if self.best is None else row.loss - self.best[1].loss
 
 
 @dataclass(frozen=True)
@@ -136,7 +142,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> pa.Table:
             "tokens": row.tokens,
             "loss": row.loss,
             "bits_per_byte": row.bits_per_byte,
-            "above_best": row.loss - comparison.best[1].loss,
+            "above_best": comparison.above_best(row),
             "seconds": row.seconds,
         }
         for comparison in comparisons

@@ -1,7 +1,7 @@
 """From loss to task accuracy: accuracy = chance + (1 - chance) * sigmoid(k (loss0 - loss)).
 
-The second step of Llama 3's prediction (Grattafiori et al. 2024, arXiv:2407.21783, section 3.2.1): the loss on the
-correct answer follows from compute, the accuracy from that loss.
+After the second step of Llama 3's prediction (Grattafiori et al. 2024, arXiv:2407.21783, section 3.2.1), where the loss
+is that of the correct answer; `accuracy.py` gives it the loss on all held-out text.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def fit_accuracy(losses: Sequence[float], accuracies: Sequence[float], chance: f
     """Least squares from several starts.
 
     Args:
-        losses: nats (a token, a byte or a character: one of these for all) of the correct answer.
+        losses: nats a token, a byte or a character: one of these for all, and of the same text.
         chance: accuracy of guessing, in [0, 1).
 
     Raises:

@@ -16,7 +16,7 @@ from infra.errors import BadConfig
 from model.config import LSTMConfig, ModelConfig, OptimConfig
 from model.mixture import Mixture
 from model.presets import lstm_for_params
-from tasks.course import reading_of
+from tasks.course import Shown, shown
 from tasks.pretrain import PretrainParams, shape_of
 from tasks.scaling.isoflop import MIN_SIZES
 from tasks.scaling.settings import GridParams, Point
@@ -24,7 +24,7 @@ from tasks.scaling.shapes import shape_near
 from tasks.shape import Shape
 from tasks.tokens.files import Tokens
 
-Kind = Literal["architecture", "width_depth", "rate", "mixture"]
+Kind = Literal["architecture", "width_depth", "rate", "mixture", "objective"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class PlannedRun:
     epochs: float
     in_grid: bool
     tags: tuple[Tag, ...] = ()
+    refusal: str = ""  # why the stage would not make it; empty: it would
 
     @property
     def identity(self) -> str:
@@ -130,13 +131,27 @@ def planned_run(
     network = shape_of(params, vocab_size)
     steps, n_tokens, flops = paid_for(budget, params, network)
     params = fitted_to(params, steps, grid.warmup)
-    source = reading_of(params, tokens).source
-    samples = steps * params.batch_size
-    if isinstance(source, Mixture):
-        epochs = max(n / size for n, size in zip(source.draws(samples).tolist(), source.sizes, strict=True))
-    else:
-        epochs = samples / source
-    return PlannedRun(params, budget, counted_params(network), n_tokens, flops, epochs, in_grid, tags)
+    course = shown(params, tokens, steps)
+    try:
+        course.check()
+        refusal = ""
+    except BadConfig as error:
+        refusal = str(error)
+    size, epochs = counted_params(network), most_epochs(course)
+    return PlannedRun(params, budget, size, n_tokens, flops, epochs, in_grid, tags, refusal)
+
+
+def most_epochs(course: Shown) -> float:
+    """How often a run shows the text that it shows most often: with a mixture, that of its scarcest domain."""
+    most = 0.0
+    for number, reading in enumerate(course.streams):
+        samples, source = course.course.samples_of(number), reading.source
+        if isinstance(source, Mixture):
+            drawn = zip(source.draws(samples).tolist(), source.sizes, strict=True)
+            most = max(most, *(n / size for n, size in drawn))
+        else:
+            most = max(most, samples / source)
+    return most
 
 
 def paid_for(budget: float, params: PretrainParams, network: ModelConfig | LSTMConfig) -> tuple[int, int, float]:
@@ -206,6 +221,10 @@ def _compared(grid: GridParams, base: PretrainParams, vocab_size: int) -> Iterat
         named = {"as pretrain.mixture": base.mixture, **compare.mixtures.mixtures}
         for name, mixture in named.items():
             yield tag("mixture", point, name), base.model_copy(update={"mixture": mixture}), shape
+    for point in compare.objectives.at:
+        shape = shape_near(point.params, vocab_size, grid.aspect)
+        for name, objective in (("next tokens", "causal"), ("masked tokens", "masked")):
+            yield tag("objective", point, name), base.model_copy(update={"objective": objective}), shape
 
 
 def scaled_rates(optim: OptimConfig, factor: float) -> OptimConfig:
@@ -224,7 +243,7 @@ def _reason_against(run: PlannedRun, grid: GridParams) -> str:
         return f"{steps} steps, and min_steps is {grid.min_steps}"
     if run.epochs > grid.max_epochs:
         return f"shows its text {run.epochs:.1f} times, and max_epochs is {grid.max_epochs:g}"
-    return ""
+    return run.refusal
 
 
 @dataclass

@@ -5,7 +5,7 @@ Through the vertices goes a power law N* = k C^a, a straight line in logarithms.
 run is an extrapolation, and a parabola that opens downward has no best size: both are said and left out of the line.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,6 +111,12 @@ def fit_power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw:
     return PowerLaw(float(log_k), float(exponent))
 
 
+def flops_a_token(runs: Iterable[Run]) -> PowerLaw:
+    """What a token costs by size of the network, from the runs themselves: attention makes it more than 6 N."""
+    taken = list(runs)
+    return fit_power_law([run.params for run in taken], [run.flops / run.tokens for run in taken])
+
+
 @dataclass(frozen=True)
 class IsoFlopFit:
     """The parabolas, from the smallest budget to the largest, and what follows from the sound ones.
@@ -124,11 +130,6 @@ class IsoFlopFit:
     params: PowerLaw
     tokens: PowerLaw
     loss: PowerLaw
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What is wrong with which budget."""
-        return tuple(f"budget {p.flops:.3g} FLOP: {p.problem}; left out" for p in self.parabolas if p.problem)
 
 
 def fit_isoflop(budgets: Sequence[Sequence[Run]]) -> IsoFlopFit:
@@ -144,10 +145,9 @@ def fit_isoflop(budgets: Sequence[Sequence[Run]]) -> IsoFlopFit:
     if len({p.flops for p in sound}) < 2:
         told = "; ".join(f"{p.flops:.3g} FLOP: {p.problem}" for p in parabolas if p.problem)
         raise BadInput(f"only {len(sound)} of {len(parabolas)} budgets have a best size inside those run ({told})")
-    runs = [run for group in budgets for run in group]
-    flops_a_token = fit_power_law([run.params for run in runs], [run.flops / run.tokens for run in runs])
+    cost = flops_a_token([run for group in budgets for run in group])
     compute = [p.flops for p in sound]
-    tokens = [p.flops / float(flops_a_token(p.best_params)) for p in sound]
+    tokens = [p.flops / float(cost(p.best_params)) for p in sound]
     return IsoFlopFit(
         tuple(parabolas),
         params=fit_power_law(compute, [p.best_params for p in sound]),

@@ -27,12 +27,15 @@ TITLES = {
     "width_depth": "Width against depth",
     "rate": "Learning rates across sizes",
     "mixture": "Data mixtures",
+    "objective": "Next tokens against masked ones",
 }
 EXPLAINED = {
     "architecture": "As many parameters in matrix products, as many FLOP. An LSTM has no attention to pay for.",
     "width_depth": "About as many parameters in other proportions: width x layers.",
     "rate": "All peak rates of the optimizer scaled together; the number is that of the hidden matrices.",
     "mixture": "Other weights of the domains, the same held-out text.",
+    "objective": "The same network and as many FLOP. Masked tokens are guessed from both sides, and only they are"
+    " counted: the two losses are of different tasks, and neither is above the other.",
 }
 
 
@@ -134,12 +137,9 @@ def constants(laws: Laws) -> list[tuple[str, str, str]]:
     """(symbol, value, interval) of the parametric form."""
     if laws.parametric is None:
         return []
-    law, drawn = laws.parametric.law, laws.parametric.resampled
+    law = laws.parametric.law
     names = (("E", "e"), ("A", "a"), ("B", "b"), ("α", "alpha"), ("β", "beta"), ("β / (α + β)", "exponent"))
-    return [
-        (symbol, f"{getattr(law, name):.4g}", _interval(laws.parametric.interval(name) if drawn else None))
-        for symbol, name in names
-    ]
+    return [(symbol, f"{getattr(law, name):.4g}", _interval(laws.parametric.interval(name))) for symbol, name in names]
 
 
 def _growth(study: Study) -> list[tuple[str, Markup]]:

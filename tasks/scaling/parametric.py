@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from infra.errors import BadInput
 from tasks.scaling.isoflop import Run
+from tasks.scaling.resampling import percentiles
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -68,14 +69,9 @@ class ParametricFit:
     law: ParametricLaw
     resampled: tuple[ParametricLaw, ...]
 
-    def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
-        """Percentile interval of a constant or property by name: e, a, b, alpha, beta, exponent."""
-        return _percentiles([getattr(law, name) for law in self.resampled], level)
-
-    def predicted(self, params: float, tokens: float, level: float = 0.95) -> tuple[float, float, float]:
-        """(loss, low, high) of a run that was not made."""
-        low, high = _percentiles([float(law.loss(params, tokens)) for law in self.resampled], level)
-        return float(self.law.loss(params, tokens)), low, high
+    def interval(self, name: str) -> tuple[float, float] | None:
+        """95 % interval of a constant or property by name (e, a, b, alpha, beta, exponent); None with few resampled."""
+        return percentiles([getattr(law, name) for law in self.resampled])
 
 
 def fit_parametric(runs: Sequence[Run], bootstrap: int = 200, seed: int = 0) -> ParametricFit:
@@ -176,10 +172,3 @@ def _law(theta: FloatArray, value: float) -> ParametricLaw:
     log_a, log_b, log_e, alpha, beta = (float(x) for x in theta)
     e, a, b = (float(np.exp(min(x, LARGEST_LOG))) for x in (log_e, log_a, log_b))
     return ParametricLaw(e, a, b, alpha, beta, value)
-
-
-def _percentiles(values: Sequence[float], level: float) -> tuple[float, float]:
-    if not values:
-        raise BadInput("no resampled fits: an interval needs bootstrap > 0")
-    low, high = np.quantile(np.array(values), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

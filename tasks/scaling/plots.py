@@ -62,7 +62,7 @@ def law_plane(laws: Laws, name: str, law: PowerLaw, measured: Sequence[Predictio
     layers.append(Curve(xs, [float(law(x)) for x in xs], LAW))
     best = {
         "params": [p.best_params for p in sound],
-        "tokens": [_tokens_at(laws, p.flops, p.best_params) for p in sound],
+        "tokens": [p.flops / float(laws.cost(p.best_params)) for p in sound],
         "loss": [p.best_loss for p in sound],
     }[name]
     told = [f"{p.flops:.3g} FLOP: {value:,.4g}" for p, value in zip(sound, best, strict=True)]
@@ -73,13 +73,6 @@ def law_plane(laws: Laws, name: str, law: PowerLaw, measured: Sequence[Predictio
         layers.append(Dots([one.flops for one in measured], ys, MEASURED, told, hollow=True))
     label = {"params": "best parameters", "tokens": "best tokens", "loss": LOSS}[name]
     return Plane(label, FLOPS, Axis(label, log=name != "loss"), layers, f"grows as FLOP to the {law.exponent:.3f}")
-
-
-def _tokens_at(laws: Laws, flops: float, params: float) -> float:
-    """Tokens of a size at a budget, read between the runs of the grid."""
-    runs = [row for group in laws.budgets for row in group]
-    log_cost = np.polyfit(np.log([row.params for row in runs]), np.log([row.flops / row.tokens for row in runs]), 1)
-    return flops / float(np.exp(np.polyval(log_cost, np.log(params))))
 
 
 def predicted_plane(laws: Laws, measured: Sequence[Prediction]) -> Plane | None:

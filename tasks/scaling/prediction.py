@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from infra.errors import BadInput
-from tasks.scaling.isoflop import IsoFlopFit, Parabola, Run, fit_parabola
+from tasks.scaling.isoflop import IsoFlopFit, Parabola, PowerLaw, Run, fit_parabola, flops_a_token
 from tasks.scaling.parametric import ParametricFit, ParametricLaw, fit_parametric
 from tasks.scaling.resampling import ResampledIsoFlop, percentiles, resample_isoflop
 from tasks.scaling.rows import RunRow, budgets_of
@@ -53,6 +53,7 @@ class Laws:
     parabolas: tuple[Parabola, ...]
     isoflop: ResampledIsoFlop | None
     parametric: ParametricFit | None
+    cost: PowerLaw  # FLOP a token, by size
     residuals: tuple[float, ...]  # of ln loss about the parametric form, widened for its five constants
     warnings: tuple[str, ...]
     seed: int
@@ -78,8 +79,13 @@ class Laws:
         """Size (0) or tokens (1) at the optimum of the parametric form; None where one of its terms does not fall."""
         if self.parametric is None or not _falls(self.parametric.law):
             return None
-        drawn = [law.optimum(flops)[which] for law in self.parametric.resampled if _falls(law)]
-        return _estimate(self.parametric.law.optimum(flops)[which], percentiles(drawn))
+        drawn = [self._optimum_of(law, flops)[which] for law in self.parametric.resampled if _falls(law)]
+        return _estimate(self._optimum_of(self.parametric.law, flops)[which], percentiles(drawn))
+
+    def _optimum_of(self, law: ParametricLaw, flops: float) -> tuple[float, float]:
+        """(parameters, tokens) at the optimum, with a token's FLOPs as the grid had them near that size."""
+        first, _ = law.optimum(flops)
+        return law.optimum(flops, float(self.cost(first)) / first)
 
     def predict(self, flops: float, params: float, tokens: float) -> Prediction:
         """The loss of one run of this size and length, the scatter of single runs included."""
@@ -123,6 +129,7 @@ def fit_laws(rows: Sequence[RunRow], bootstrap: int, seed: int) -> Laws:
         parabolas=parabolas,
         isoflop=isoflop,
         parametric=parametric,
+        cost=flops_a_token(run for runs in budgets for run in runs),
         residuals=residuals,
         warnings=tuple(warnings),
         seed=seed,

@@ -15,6 +15,7 @@ from tasks.scaling.prediction import Laws
 from tasks.scaling.shapes import shape_near
 
 FILE = "recommended.yaml"
+VALIDATIONS = 10  # in the recommended run, which is long; those of the grid have one
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def recommend(
     network = shape_of(sized, vocab_size)
     wanted, n_tokens, taken = paid_for(flops, sized, network)
     params = fitted_to(sized, wanted, base.optim.warmup_steps / steps)
+    params = params.model_copy(update={"validate_every": max(1, wanted // VALIDATIONS)})
     return Recommendation(params, taken, counted_params(network), n_tokens)
 
 
@@ -66,5 +68,8 @@ def recommended_yaml(found: Recommendation, run: Artifact, about: str) -> str:
     }
     head = f"# {about}\n# sluice run pretrain --config {FILE}\n"
     if tokenizer.manifest.inputs:
-        head += "# The tokenizer was given as a file: add `tokenizer_file: PATH` of the same.\n"
+        # Without it another tokenizer would be learnt. Its folder is not known: a name that is not found is an error.
+        (given,) = [file for files in tokenizer.manifest.inputs.values() for file in files]
+        sections["tokenizer_file"] = given.name
+        head += f"# The tokenizer was given as the file {given.name}: say below where it lies, unless it lies here.\n"
     return head + yaml.safe_dump(sections, sort_keys=False, allow_unicode=True)

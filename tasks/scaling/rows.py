@@ -30,6 +30,7 @@ RUNS = pa.schema(
         ("optimizer", pa.string()),
         ("rate", pa.float64()),
         ("architecture", pa.string()),
+        ("objective", pa.string()),  # causal or masked: losses of the two are of different tasks
         ("width", pa.int32()),
         ("depth", pa.int32()),
         ("mixture", pa.string()),  # JSON
@@ -56,6 +57,7 @@ class RunRow:
     optimizer: str
     rate: float
     architecture: str
+    objective: str
     width: int
     depth: int
     mixture: str
@@ -72,11 +74,12 @@ def read_run(model: Artifact, role: str) -> RunRow:
     """The row of a pretrained model.
 
     Raises:
-        BadInput: it has no held-out loss, or was not trained from nothing in one phase on next tokens.
+        BadInput: it has no held-out loss, or was not trained from nothing in one phase; or on masked tokens, and is
+            not only compared.
     """
     params = PretrainParams.model_validate(model.manifest.params)
     metrics = model.manifest.metrics
-    if params.phases or params.objective != "causal" or "model" in model.manifest.parents:
+    if params.phases or "model" in model.manifest.parents or (params.objective != "causal" and role != "compared"):
         raise BadInput(f"{model.ref}: only runs in one phase, from nothing, on next tokens, follow one scaling law")
     if "val_loss" not in metrics:
         raise BadInput(f"{model.ref} has no held-out loss: its tokens have no validation split")
@@ -95,6 +98,7 @@ def read_run(model: Artifact, role: str) -> RunRow:
         bits_per_byte=metrics.get("val_bits_per_byte", float("nan")),
         optimizer=params.optim.name,
         rate=peak_rate(params.optim),
+        objective=params.objective,
         architecture="transformer" if isinstance(network, ModelConfig) else "lstm",
         width=network.hidden_size,
         depth=network.n_layers,

@@ -59,6 +59,12 @@ class MixtureComparison(Params):
     )
 
 
+class ObjectiveComparison(Params):
+    """Next tokens against masked ones: the same network, as much compute. Their losses are of different tasks."""
+
+    at: tuple[Point, ...] = Field((), description="Where; empty: not compared.")
+
+
 class Comparisons(Params):
     """Further runs that answer one question each. They are no part of the fit."""
 
@@ -70,6 +76,9 @@ class Comparisons(Params):
     )
     rates: RateComparison = Field(default_factory=RateComparison, description="Learning rates across sizes.")
     mixtures: MixtureComparison = Field(default_factory=MixtureComparison, description="Data mixtures.")
+    objectives: ObjectiveComparison = Field(
+        default_factory=ObjectiveComparison, description="Next tokens against masked ones."
+    )
 
 
 class GridParams(Params):

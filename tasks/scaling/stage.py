@@ -65,7 +65,7 @@ class ScalingFitParams(Params):
     )
 
 
-@stage("scaling-fit", version=1, libraries=("numpy", "scipy"), tables={"runs": RUNS, "comparisons": COMPARISONS})
+@stage("scaling-fit", version=2, libraries=("numpy", "scipy"), tables={"runs": RUNS, "comparisons": COMPARISONS})
 def scaling_fit(
     runs: list[PretrainedRun],
     compared: list[PretrainedRun] | None,
@@ -232,11 +232,14 @@ def _parametric_json(laws: Laws) -> dict[str, Any] | None:
     if laws.parametric is None:
         return None
     law = laws.parametric.law
-    drawn = laws.parametric.resampled
-    intervals = {
-        name: laws.parametric.interval(name) if drawn else None for name in ("e", "a", "b", "alpha", "beta", "exponent")
+    names = ("e", "a", "b", "alpha", "beta", "exponent")
+    intervals = {name: laws.parametric.interval(name) for name in names}
+    return {
+        **vars(law),
+        "exponent": law.exponent,
+        "intervals_95": intervals,
+        "resampled": len(laws.parametric.resampled),
     }
-    return {**vars(law), "exponent": law.exponent, "intervals_95": intervals, "resampled": len(drawn)}
 
 
 def _estimate_json(estimate: Estimate | None) -> dict[str, float | None] | None:

@@ -126,7 +126,7 @@ def test_what_cannot_be_is_one_line_before_the_first_run(store, mix, monkeypatch
     with pytest.raises(BadConfig, match=r"budget 1e\+11 FLOP has 0 sizes left and needs 3 .*max_epochs is 0.001"):
         walk(mix, config_of(scaling={**CONFIG["scaling"], "max_epochs": 0.001}))
     silent, _, _ = little_corpus(Store(store.root.parent / "other"), validation=False)
-    with pytest.raises(BadInput, match="has no validation text"):
+    with pytest.raises(BadInput, match="has no row of 32 tokens of validation text"):
         walk(silent, config_of())
     assert store.versions("pretrain") == []
 

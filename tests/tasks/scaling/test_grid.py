@@ -69,17 +69,20 @@ def test_the_same_run_for_two_questions_is_made_once(corpus):
         "width_depth": {"at": [point], "aspects": [10, 64]},
         "rates": {"at": [point]},
         "mixtures": {"at": [point], "mixtures": {"news": {"news": 1.0}}},
+        "objectives": {"at": [point]},
     }
     plan = planned(corpus, compare=compare)
     beside = [run for run in plan.runs if not run.in_grid]
     tags = Counter(tag.kind for run in plan.runs for tag in run.tags)
-    assert tags == {"architecture": 2, "width_depth": 2, "rate": 3, "mixture": 2}
-    assert len(beside) == 9 - 3  # at each point the grid's own way stands for one of the variants
+    assert tags == {"architecture": 2, "width_depth": 2, "rate": 3, "mixture": 2, "objective": 2}
+    assert len(beside) == 11 - 4  # at each point the grid's own way stands for one of the variants
     by_tag = {tag.variant: run for run in beside for tag in run.tags}
     lstm, own = by_tag["lstm"], by_tag["transformer"]
     assert abs(lstm.size / own.size - 1) < 0.1 and lstm.params.shape.architecture == "lstm"
     assert by_tag["0.01"].params.optim.muon_lr == 0.01 and by_tag["0.01"].params.optim.lr == BASE.optim.lr / 2
     assert by_tag["news"].params.mixture == {"news": 1.0}
+    masked = by_tag["masked tokens"]
+    assert masked.params == by_tag["next tokens"].params.model_copy(update={"objective": "masked"})
     alone = planned(corpus, compare={"width_depth": {"at": [{"flops": 2e10, "params": 5e4}], "aspects": [100, 200]}})
     assert alone.left_out == ("width_depth at 2e+10 FLOP, 5e+04 parameters: one run, and nothing to compare it with",)
 
@@ -93,6 +96,15 @@ def test_what_the_data_cannot_carry_is_left_out_and_said(corpus):
         planned(corpus, min_steps=100_000)
     with pytest.raises(BadConfig, match=r"has 2 sizes left and needs 3 .*max_epochs is"):
         planned(corpus, max_epochs=lengths[-4] * 0.99)
+
+
+def test_what_the_stage_would_refuse_is_left_out_and_said(corpus):
+    shares = BASE.model_copy(update={"mixture": {"news": 0.9, "code": 0.1}})
+    epochs = sorted(run.epochs for run in planned(corpus, shares, sizes=[3e4, 4.5e4, 6e4, 1.2e5]).runs)
+    limited = shares.model_copy(update={"max_epochs": epochs[-1] * 0.9})
+    plan = planned(corpus, limited, sizes=[3e4, 4.5e4, 6e4, 1.2e5])
+    assert len(plan.runs) == 11
+    assert len(plan.left_out) == 1 and "pretrain.mixture:" in plan.left_out[0] and "of news" in plan.left_out[0]
 
 
 def test_a_mixture_counts_the_epochs_of_its_scarcest_domain(corpus):

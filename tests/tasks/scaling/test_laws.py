@@ -29,6 +29,7 @@ def row(params: float, flops: float, loss: float, seed: int = 0) -> RunRow:
         optimizer="muon",
         rate=0.02,
         architecture="transformer",
+        objective="causal",
         width=64,
         depth=2,
         mixture='"natural"',

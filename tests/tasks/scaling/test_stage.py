@@ -4,16 +4,25 @@ import json
 import re
 import xml.etree.ElementTree as ET
 
+import pyarrow as pa
 import pytest
 
 from flows.resolving import resolve
 from infra.errors import BadInput
+from infra.params import Params
+from infra.stage import Draft, Source, Stage
 from infra.store import Artifact, Store
+from tasks.evaluate.stage import SCORES
 from tasks.pretrain import PretrainParams
 from tasks.scaling.comparisons import Compared
+from tasks.scaling.downstream import AccuracyCurve
 from tasks.scaling.grid import Plan, plan_runs
+from tasks.scaling.recommended import Recommendation, recommended_yaml
 from tasks.scaling.settings import GridParams
 from tasks.scaling.stage import ScalingFitParams, scaling_fit
+from tasks.tokenizer.stage import TokenizerParams, train_tokenizer
+from tasks.tokens.stage import TokensParams
+from tasks.tokens.stage import tokens as tokens_stage
 from tests.tasks.scaling.made_runs import BEST_RATE, LAW, corpus_of, little_corpus, pretend_pretrain, vocab_size_of
 
 BASE = PretrainParams.model_validate({"seq_len": 32, "batch_size": 4, "optim": {"name": "muon"}})
@@ -29,6 +38,7 @@ GRID = GridParams.model_validate(
             "width_depth": {"at": [POINT], "aspects": [10, 64]},
             "rates": {"at": [POINT, {"flops": 1e12, "params": 2e5}]},
             "mixtures": {"at": [POINT], "mixtures": {"<b>news</b>": {"news": 1.0}}},
+            "objectives": {"at": [POINT]},
         },
     }
 )
@@ -52,9 +62,25 @@ class Made:
     def pretend(self, params: PretrainParams) -> Artifact:
         return self.train.run(self.store, tokens=self.tokens, tokenizer=self.tokenizer, params=params)
 
-    def fit(self, heldout: list[Artifact] | None = None, **given: object) -> Artifact:
+    def fit(
+        self, heldout: list[Artifact] | None = None, evaluations: list[Artifact] | None = None, **given: object
+    ) -> Artifact:
         params = ScalingFitParams.model_validate({"bootstrap": 60, "comparisons": self.tags, "aspect": 24, **given})
-        return scaling_fit.run(self.store, runs=self.grid, compared=self.beside, heldout=heldout, params=params)
+        roles = {"compared": self.beside, "heldout": heldout, "evaluations": evaluations}
+        return scaling_fit.run(self.store, runs=self.grid, params=params, **roles)
+
+
+def pretended_evaluation(store: Store, scores: list[dict[str, object]]) -> Artifact:
+    """An artifact of `evaluate` with these scores."""
+
+    def run(params: Params, out: Draft) -> None:
+        out.write("scores", pa.Table.from_pylist(scores, schema=SCORES))
+        out.count("models", len(scores), out=len(scores), out_unit="scores")
+
+    stage = Stage(
+        run, name="evaluate", version=0, libraries=(), tables={"scores": SCORES}, one_to_one=False, fingerprint=None
+    )
+    return stage.run(store, params=Params())
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +159,48 @@ def test_comparisons_say_who_is_better_and_by_how_much(fit: Artifact):
     assert 0.15 < lstm["above_best"] < 0.25
     rates = [row for row in rows if row["kind"] == "rate" and row["params"] == 1e6]
     assert [row["variant"] for row in rates] == ["0.01", "0.02", "0.04"] and rates[1]["above_best"] == 0
+    objectives = {row["variant"]: row["above_best"] for row in rows if row["kind"] == "objective"}
+    assert objectives == {"masked tokens": None, "next tokens": None}  # of different tasks
     for found in read_fit(fit)["rates"]:
         assert found["best_rate"] == pytest.approx(BEST_RATE, rel=0.5)
+
+
+def test_a_tokenizer_that_was_given_as_a_file_is_asked_for_and_not_learnt_anew(made: Made, tmp_path, monkeypatch):
+    given = tmp_path / "own.json"
+    given.write_bytes(made.tokenizer.file("tokenizer.json").read_bytes())
+    store = Store(tmp_path / "store")
+    mix, _, _ = little_corpus(store)
+    tokenizer = train_tokenizer.run(
+        store, documents=mix, file=Source.of_files([given], store.digest_cache()), params=TokenizerParams()
+    )
+    run = made.train.run(
+        store,
+        tokens=tokens_stage.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams()),
+        tokenizer=tokenizer,
+        params=BASE.model_copy(update={"steps": 5}),
+    )
+    config = tmp_path / "recommended.yaml"
+    config.write_text(recommended_yaml(Recommendation(BASE, 1.0, 1, 1), run, "about"))
+    assert resolve("pretrain", "demo", config).tokenizer_file == "own.json"
+
+
+def test_evaluated_runs_give_a_curve_from_loss_to_right_answers(made: Made):
+    """The sigmoid that made the shares comes back; a task in which no run is better than chance has none."""
+    wanted = AccuracyCurve(chance=0.25, loss0=4.0, k=2.0)
+    losses = {model.ref: model.manifest.metrics["val_loss"] for model in made.grid}
+    scores = [
+        {"model": ref, "task": task, "metric": "accuracy", "value": value}
+        for ref, loss in losses.items()
+        for task, value in (("questions", wanted(loss)), ("guesses", 0.2))
+    ]
+    evaluation = pretended_evaluation(made.store, scores)
+    fit = made.fit(evaluations=[evaluation], chance={"questions": 0.25, "guesses": 0.25})
+    guesses, questions = read_fit(fit)["accuracies"]
+    assert guesses == {"task": "guesses", "metric": "accuracy", "problem": "no run is better than chance (0.25)"}
+    assert (questions["loss0"], questions["k"]) == pytest.approx((wanted.loss0, wanted.k), rel=0.01)
+    assert "From loss to right answers" in fit.file("scaling.html").read_text()
+    with pytest.raises(BadInput, match="no exact_form of any of these runs"):
+        made.fit(evaluations=[evaluation], accuracies=["exact_form"])
 
 
 def test_the_page_stands_alone_and_its_drawings_are_whole(fit: Artifact):
