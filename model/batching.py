@@ -1,8 +1,9 @@
 """Which rows make a batch: numbers only, no text, no tensors.
 
 Sample i of a run is row `permute(i mod n)` of epoch `i div n`. The permutation is computed, not stored, so the loader's
-whole state is one integer, the number of consumed samples; step s (from 0) of a run with batch size B takes the samples
-[s B, (s+1) B). A rank takes every world_size-th of them, so any world size sees the same global batch.
+whole state is one integer, the step: step s (from 0) of a run with batch size B takes the samples [s B, (s+1) B), and
+where sizes change, `model/course.py` knows which. A rank takes every world_size-th of them, so any world size sees the
+same global batch.
 """
 
 import bisect

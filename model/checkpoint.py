@@ -31,12 +31,16 @@ PARTIAL = ".partial"
 
 
 class TrainState(BaseModel):
-    """Everything of a run that is neither weights nor optimizer. The loader's state is `samples` alone."""
+    """Everything of a run that is neither weights nor optimizer.
+
+    What is shown next follows from `step` alone (`model/course.py`); `samples` is there to find a checkpoint of another
+    course, in which the same step stands elsewhere.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     step: int = 0
-    samples: int = 0  # consumed samples: the loader's whole state
+    samples: int = 0  # learnt from, over all streams
     tokens: int = 0  # input tokens seen, padding not counted
     seconds: float = 0.0  # time spent in steps, over all attempts
     recent: Recent = Field(default_factory=Recent)  # what outliers are judged by

@@ -70,6 +70,12 @@ class Course:
         place = self.at(step)
         return drawn_rows(place.first_sample, place.batch_size, source, stream_seed(seed, place.stream))
 
+    def samples_before(self, step: int) -> int:
+        """Samples of all streams that the steps before `step` (from 0, at most all steps) draw."""
+        return sum(
+            min(max(step - segment.first_step, 0), segment.steps) * segment.batch_size for segment in self.segments
+        )
+
     def samples_of(self, stream: int) -> int:
         """Samples that the whole run draws from a stream."""
         return sum(segment.steps * segment.batch_size for segment in self.segments if segment.stream == stream)

@@ -8,10 +8,9 @@ does not exist here, so no generator's state has to be kept.
 import gc
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,15 +20,14 @@ from torch import Tensor
 from model import checkpoint as ckpt
 from model.batching import Int64, micro_batches, share_of_rank, validation_sample
 from model.course import course_of, phases_of, streams_of
-from model.data import ChatRows, MixedRows, PairRows, TokenRows
+from model.data import MixedRows
 from model.hf import Network, load_hf, load_network, new_network
-from model.job import Data, Job
-from model.masked import MaskTokens
+from model.job import Job
 from model.metrics import MetricsLog
-from model.mixture import DomainShare, Mixture
-from model.objectives import MaskedToken, NextToken, Objective, Preferences, load_token_bytes
+from model.mixture import Mixture
+from model.objectives import Objective, Preferences, held_out_at, load_token_bytes, objective_of
 from model.optim import build_optimizer
-from model.precision import native_bfloat16
+from model.precision import agreed_dtype
 from model.schedule import phased_learning_rate_scale
 from model.snapshots import KeptWeights
 from model.speed import matmul_flops_per_s, peak_memory_bytes
@@ -58,47 +56,57 @@ class Trainer:
         self.layout = Layout(self.rank, self.world_size, job.work.sequence_parallel)
         self.course, self.phases = course_of(job), phases_of(job)
         self.phase = 0
+        streams, self.stream_of_phase = streams_of(job)
+        self.seq_lens = [data.seq_len for data in streams]
         self.micro_batch_size, self.grad_accum_steps = self._micro_batches(
-            self.course.segments[0].batch_size, streams_of(job)[0][0].seq_len
+            self.course.segments[0].batch_size, self.seq_lens[0]
         )
         self.network = _network(job)
         self.layout.join(self.network)
         vocab_size = self.network.config.vocab_size
-        self.token_bytes = load_token_bytes(job.data.token_bytes, vocab_size)
-        streams, self.stream_of_phase = streams_of(job)
+        token_bytes = load_token_bytes(job.data.token_bytes, vocab_size)
+        objective = partial(objective_of, job, vocab_size=vocab_size, token_bytes=token_bytes, device=self.device)
         stretched = self.phases[0].rope_theta is not None or self.phases[0].rope_scaling is not None
         if streams[0].seq_len > self.network.config.max_seq_len and not stretched:
             raise ValueError(
                 f"seq_len {streams[0].seq_len} exceeds the model's {self.network.config.max_seq_len} positions"
             )
-        self.streams: list[Objective] = [self._objective(data, data.train, data.mixture) for data in streams]
-        self.seq_lens = [data.seq_len for data in streams]
+        self.streams = [objective(data) for data in streams]
         self.sources = [_source(objective) for objective in self.streams]
         for number, source in enumerate(self.sources):
             if isinstance(source, Mixture):
                 source.check(self.course.samples_of(number))
-        self.validation = self._objective(job.data, job.data.validation) if job.data.validation else None
+        self.held_out = {
+            n: rows for n in self.seq_lens if job.data.validation and len(rows := objective(held_out_at(job.data, n)))
+        }
+        if job.export == "best" and self.seq_lens[self.stream_of_phase[-1]] not in self.held_out:
+            raise ValueError("export: best needs held-out data that fills a row of the last phase")
         for data, rows in zip(streams, self.streams, strict=True):
             if not len(rows):
                 raise ValueError(f"no row of {data.seq_len} positions in {', '.join(map(str, data.train))}")
         self.checkpoints = ckpt.Checkpoints(job.work.folder / CHECKPOINTS, job.work.keep_checkpoints)
         self.state = ckpt.TrainState(
-            world_size=self.world_size, zero_stage=job.work.zero_stage, dtype=_dtype(job.dtype, self.device)
+            world_size=self.world_size, zero_stage=job.work.zero_stage, dtype=agreed_dtype(job.dtype, self.device)
         )
         self.weights = KeptWeights(job, self.network, self.state)
         self._start()
 
     def _micro_batches(self, batch_size: int, seq_len: int) -> tuple[int, int]:
-        """(samples at once, micro-batches a rank and step); longer rows than the job's are fewer at once."""
+        """(samples at once, micro-batches a rank and step); longer rows than the first phase's are fewer at once."""
         limit = self.job.work.micro_batch_size
         if limit is not None:
-            limit = max(1, min(limit, limit * self.job.data.seq_len // seq_len))
+            limit = max(1, min(limit, limit * self.seq_lens[0] // seq_len))
         return micro_batches(batch_size, self.layout.batch_ranks, limit)
 
+    @property
+    def _seq_len(self) -> int:
+        """Positions in a row of the current phase."""
+        return self.seq_lens[self.stream_of_phase[self.phase]]
+
     def _enter(self, phase: int) -> None:
-        """Go on to a phase: its context, and outliers judged anew. Called for each phase once, also after a resume."""
+        """Go on to a phase, to its context. Called for each phase once, also after a resume."""
         self.phase = phase
-        entered, seq_len = self.phases[phase], self.seq_lens[self.stream_of_phase[phase]]
+        entered, seq_len = self.phases[phase], self._seq_len
         longest = self.network.config.max_seq_len
         if seq_len <= longest and entered.rope_theta is None and entered.rope_scaling is None:
             return
@@ -106,25 +114,17 @@ class Trainer:
             raise ValueError(f"phase {entered.name}: only a transformer's context can be changed")
         self.network.stretch(max(seq_len, longest), entered.rope_theta, entered.rope_scaling)
 
-    def _objective(self, data: Data, prefixes: list[Path], mixture: Sequence[DomainShare] = ()) -> Objective:
-        z_loss = self.job.optim.z_loss
-        special = self.job.special_tokens
-        if self.job.objective in ("lm", "mlm"):
-            rows = (
-                MixedRows(prefixes, mixture, data.seq_len, data.document_mask)
-                if mixture
-                else TokenRows(prefixes, data.seq_len, data.document_mask)
-            )
-            if self.job.objective == "lm":
-                return NextToken(rows, self.token_bytes, self.device, z_loss)
-            vocabulary = MaskTokens(
-                self.network.config.vocab_size, mask=special.pad, special=frozenset([special.bos, *special.eos])
-            )
-            return MaskedToken(rows, vocabulary, self.job.seed, self.device, z_loss)
-        if self.job.objective == "sft":
-            return NextToken(ChatRows(prefixes[0], data.seq_len, special.pad), None, self.device, z_loss)
-        assert self.job.dpo is not None
-        return Preferences(PairRows(prefixes[0], data.seq_len, self.job.special_tokens.pad), self.job.dpo, self.device)
+    def _begin(self, phase: int) -> None:
+        """Go on to a phase for the first time: outliers are judged anew, and where the context changes, the best too.
+
+        Held-out losses at another length of rows, or under another rotation, say nothing about each other.
+        """
+        before = self._seq_len
+        self._enter(phase)
+        self.state.recent.forget()
+        entered = self.phases[phase]
+        if self._seq_len != before or entered.rope_theta is not None or entered.rope_scaling is not None:
+            self.state.best_step = self.state.best_loss = None
 
     def _start(self) -> None:
         """Hand the network to DeepSpeed and bring it to where the last attempt stopped."""
@@ -134,6 +134,12 @@ class Trainer:
         universal = False
         if found is not None:
             saved = ckpt.read_state(found)
+            if saved.samples != self.course.samples_before(saved.step):
+                raise ValueError(
+                    f"the checkpoint of step {saved.step} has learnt from {saved.samples} samples, where this job"
+                    f" would have from {self.course.samples_before(saved.step)}: go on with the same batch sizes and"
+                    " phases, or rows would come twice or never"
+                )
             self.state.dtype = saved.dtype  # a run keeps the type it began with, on whatever machine it goes on
             universal = ckpt.needs_universal(saved, self.world_size, self.job.work.zero_stage)
             if universal:
@@ -146,8 +152,8 @@ class Trainer:
         )
         if self.job.objective == "dpo":  # before a checkpoint replaces the reference model's weights
             self._reference("train", self.streams[0])
-            if self.validation is not None:
-                self._reference("validation", self.validation)
+            for held_out in self.held_out.values():  # one: rows of pairs have one length
+                self._reference("validation", held_out)
         if found is not None:
             self.state = self.weights.state = ckpt.load(self.engine, found, universal)
             self.state.world_size = self.world_size
@@ -203,8 +209,9 @@ class Trainer:
                 row = self._step()
                 step = self.state.step
                 last = step == self.job.steps
-                if self.validation is not None and (last or _due(step, self.job.validate_every)):
-                    row |= {f"val_{name}": value for name, value in self.validate(self.validation).items()}
+                held_out = self.held_out.get(self._seq_len)
+                if held_out is not None and (last or _due(step, self.job.validate_every)):
+                    row |= {f"val_{name}": value for name, value in self.validate(held_out).items()}
                 self.weights.keep(row.get("val_loss"))
                 if log is not None:
                     log.write(row)
@@ -222,8 +229,7 @@ class Trainer:
         metrics: dict[str, float] = {}
         place = self.course.at(state.step)
         if place.phase != self.phase:
-            self._enter(place.phase)
-            state.recent.forget()
+            self._begin(place.phase)
         training, seq_len = self.streams[place.stream], self.seq_lens[place.stream]
         rows = self.course.rows(state.step, self.sources[place.stream], job.seed)
         micro_batch_size, _ = self._micro_batches(place.batch_size, seq_len)
@@ -314,7 +320,9 @@ class Trainer:
         """Micro-batches of these samples that fall to this rank; equally many on each (ZeRO-3 gathers in step)."""
         if not len(samples):
             return []
-        return share_of_rank(samples, self.layout.batch_rank, self.layout.batch_ranks, self.micro_batch_size)
+        last_step = self.course.at(max(self.state.step - 1, 0))
+        at_once, _ = self._micro_batches(last_step.batch_size, self._seq_len)
+        return share_of_rank(samples, self.layout.batch_rank, self.layout.batch_ranks, at_once)
 
     @torch.no_grad()
     def _reference(self, split: str, objective: Objective) -> None:
@@ -346,8 +354,8 @@ class Trainer:
 
     def export(self) -> None:
         """Write the model as a Hugging Face folder. Collective."""
-        held_out = None if self.validation is None else partial(self.validate, self.validation)
-        self.weights.export(held_out)
+        held_out = self.held_out.get(self._seq_len)
+        self.weights.export(None if held_out is None else partial(self.validate, held_out))
 
     def close(self) -> None:
         """The order in which DeepSpeed's threads and gloo's end without aborting the process."""
@@ -372,15 +380,6 @@ def _device() -> torch.device:
     from deepspeed.accelerator import get_accelerator
 
     return torch.device(get_accelerator().current_device_name())
-
-
-def _dtype(wanted: Literal["auto", "bfloat16", "float32"], device: torch.device) -> Literal["bfloat16", "float32"]:
-    """What `auto` stands for: one answer for all ranks."""
-    if wanted != "auto":
-        return wanted
-    native = torch.tensor(int(native_bfloat16(device)), device=device)
-    dist.all_reduce(native, op=dist.ReduceOp.MIN)
-    return "bfloat16" if int(native) else "float32"
 
 
 def _network(job: Job) -> Network:

@@ -60,7 +60,7 @@ class Phase(Strict):
     name: str = Field(min_length=1)
     steps: int = Field(ge=1, description="Optimizer steps of this phase.")
     data: Data | None = Field(
-        None, description="What is learnt from; empty: the job's. Validation is always the job's."
+        None, description="What is learnt from; empty: the job's. Held out is what the job says, in rows as long."
     )
     batch_size: int | None = Field(
         None, ge=1, description="Samples in a global batch; empty: the job's, ramp included."
@@ -88,7 +88,9 @@ class Work(Strict):
     folder: Path = Field(description="metrics.jsonl, checkpoints/ and tensorboard/; kept across attempts.")
     export: Path = Field(description="Where the Hugging Face folder is written at the end.")
     zero_stage: Literal[0, 1, 2, 3] = Field(1, description="DeepSpeed ZeRO stage.")
-    micro_batch_size: int | None = Field(None, ge=1, description="Samples a rank holds at once; empty: its share.")
+    micro_batch_size: int | None = Field(
+        None, ge=1, description="Samples a rank holds at once, of longer phases than the first fewer; empty: its share."
+    )
     threads_per_rank: int = Field(1, ge=1, description="Intra-op threads of each rank.")
     checkpoint_every: int = Field(ge=1, description="Steps between checkpoints.")
     keep_checkpoints: int = Field(2, ge=1, description="Checkpoints kept.")
@@ -123,7 +125,9 @@ class Job(Strict):
     phases: list[Phase] = Field(default_factory=list, description="Stretches of the run; empty: it is one.")
     skip: SkipConfig | None = Field(None, description="Leave out steps that are outliers; empty: take every step.")
     export: Literal["last", "best", "average"] = Field(
-        "last", description="Weights to export: the last step's, those of the lowest validation loss, or a mean."
+        "last",
+        description="Weights to export: the last step's, those of the lowest validation loss since the context last"
+        " changed, or a mean.",
     )
     average: Average | None = Field(None, description="Which steps are averaged, with export: average.")
     validate_every: int | None = Field(None, ge=1, description="Steps between validations; empty: at the end only.")

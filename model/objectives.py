@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from model.config import DPOConfig
-from model.data import ChatRows, PairRows, TokenRows, stack_rows
+from model.data import ChatRows, MixedRows, PairRows, TokenRows, stack_rows
 from model.dpo import dpo_loss
+from model.job import Data, Job
 from model.losses import IGNORE_INDEX
 from model.masked import MaskTokens, stack_masked
 
@@ -192,6 +193,36 @@ class Preferences:
     def summary(self, sums: dict[str, float]) -> dict[str, float]:
         weight = max(sums["weight"], 1.0)
         return {name: value / weight for name, value in sums.items() if name != "weight"}
+
+
+def objective_of(
+    job: Job, data: Data, *, vocab_size: int, token_bytes: Tensor | None, device: torch.device
+) -> Objective:
+    """How a job learns from the training files of `data`, or is measured on them.
+
+    Args:
+        token_bytes: int64 [vocab_size], see `load_token_bytes`.
+    """
+    special = job.special_tokens
+    if job.objective == "dpo":
+        assert job.dpo is not None
+        return Preferences(PairRows(data.train[0], data.seq_len, special.pad), job.dpo, device)
+    z_loss = job.optim.z_loss
+    if job.objective == "sft":
+        return NextToken(ChatRows(data.train[0], data.seq_len, special.pad), None, device, z_loss)
+    if data.mixture:
+        rows: TokenRows = MixedRows(data.train, data.mixture, data.seq_len, data.document_mask)
+    else:
+        rows = TokenRows(data.train, data.seq_len, data.document_mask)
+    if job.objective == "lm":
+        return NextToken(rows, token_bytes, device, z_loss)
+    vocabulary = MaskTokens(vocab_size, mask=special.pad, special=frozenset([special.bos, *special.eos]))
+    return MaskedToken(rows, vocabulary, job.seed, device, z_loss)
+
+
+def held_out_at(data: Data, seq_len: int) -> Data:
+    """What `data` holds out, to be read in rows of `seq_len` positions."""
+    return data.model_copy(update={"train": data.validation, "mixture": [], "seq_len": seq_len})
 
 
 def load_token_bytes(path: Path | None, vocab_size: int) -> Tensor | None:

@@ -4,7 +4,10 @@ torch computes bfloat16 products on any CPU; without the instructions for it the
 (measured on an AVX2 machine, docs/log.md), so code that may choose asks here first.
 """
 
+from typing import Literal
+
 import torch
+import torch.distributed as dist
 
 
 def native_bfloat16(device: torch.device) -> bool:
@@ -17,3 +20,14 @@ def native_bfloat16(device: torch.device) -> bool:
             capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "arm_bf16", "bf16")
         )
     return False
+
+
+def agreed_dtype(
+    wanted: Literal["auto", "bfloat16", "float32"], device: torch.device
+) -> Literal["bfloat16", "float32"]:
+    """What `auto` stands for: one answer for all ranks. Collective."""
+    if wanted != "auto":
+        return wanted
+    native = torch.tensor(int(native_bfloat16(device)), device=device)
+    dist.all_reduce(native, op=dist.ReduceOp.MIN)
+    return "bfloat16" if int(native) else "float32"

@@ -47,6 +47,13 @@ def test_a_batch_grows_at_the_first_step_after_its_tokens():
     assert [course.at(step).first_sample for step in range(10)] == [0, 2, 4, 6, 10, 14, 18, 26, 34, 42]
 
 
+def test_samples_before_a_step_are_those_of_all_steps_before_it():
+    course = make_course([(3, None), (4, 5), (2, None)], [0, 1, 0], [10, 20, 10], 2, [(50, 4)])
+    sizes = [course.at(step).batch_size for step in range(9)]
+    assert sizes == [2, 2, 2, 5, 5, 5, 5, 4, 4]
+    assert [course.samples_before(step) for step in range(10)] == [sum(sizes[:step]) for step in range(10)]
+
+
 def test_a_ramp_step_that_is_jumped_over_is_left_out():
     course = one_phase(4, 10, [(50, 2), (60, 3), (1000, 9)])
     assert [course.at(step).batch_size for step in range(4)] == [10, 3, 3, 3]

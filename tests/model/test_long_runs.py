@@ -23,6 +23,7 @@ from model.transformer import Transformer
 from tests.model.training_jobs import job, losses, rows, run_plan, write_data
 
 OTHER_LAYOUT = 1e-5
+MUON_LAYOUT = 1e-3  # its matrices are multiplied in bfloat16 where the hardware does
 PEAK = 1e12  # FLOP/s of a rank, so that MFU is known
 SKIP = {"sigma": 1.0, "window": 6}  # so strict that ordinary noise is left out
 # Decay so strong that a group which lost its own shows; tied as the stages' default is.
@@ -40,6 +41,21 @@ SPOILT = [  # no weight is what it was after a step of 1,000 times the rate
     {"name": "spoil", "steps": 6, "rate": {"shape": "constant", "start": 1000.0}},
 ]
 NOISY = {"skip": SKIP, "batch_size": 2, "steps": 16, "optim__lr": 0.03}
+SKIPPING: dict[str, dict[str, Any]] = {  # on one rank, and on two
+    "skip": {},
+    "skip0": {"work__zero_stage": 0},
+    "skip-muon": {"optim__name": "muon", "optim__muon_lr": 0.03},
+    "skip3": {"work__zero_stage": 3},
+    "skip-muon2": {"optim__name": "muon", "optim__muon_lr": 0.03, "work__zero_stage": 2},
+}
+# From fewer samples than two ranks to more.
+GROWING = {"batch_size": 1, "batch_ramp": [{"tokens": 32 * 4, "batch_size": 5}], "validate_every": None}
+
+
+def spoilt_later(folder: Path) -> dict[str, Any]:
+    """As `SPOILT`, but at twice the context: every loss there is worse than any before it."""
+    longer = {"train": [str(folder / "train")], "seq_len": 64}
+    return {"export": "best", "validate_every": 2, "phases": [SPOILT[0], SPOILT[1] | {"data": longer}]}
 
 
 def phases(folder: Path) -> dict[str, Any]:
@@ -68,7 +84,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_data(folder)
     moved = str(job(folder, "moved", **phases(folder)))
     broken = str(job(folder, "broken", **phases(folder), skip=SKIP))
-    skip3 = str(job(folder, "skip3", **NOISY, work__zero_stage=3))
+    skipping = {name: str(job(folder, name, **NOISY, **changes)) for name, changes in SKIPPING.items()}
+    later = str(job(folder, "best-later", **spoilt_later(folder)))
+    growing = {f"growing{n}": str(job(folder, f"growing{n}", **GROWING, work__zero_stage=n)) for n in (0, 1, 3)}
     average = {"export": "average", "average": {"checkpoints": 3, "every": 3}}
     averaged = str(job(folder, "averaged", **average, work__tensorboard=True, work__csv=True))
     moves = [str(job(folder, name, **MOVED, **changes)) for name, changes in MOVES.items()]
@@ -82,8 +100,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {"job": broken, "fail_at": 7},  # where a phase begins
             {"job": broken, "fail_at": 12},
             {"job": broken},
-            {"job": skip3, "fail_at": 9},
-            {"job": skip3},
+            {"job": skipping["skip3"], "fail_at": 9},
+            {"job": skipping["skip3"]},
+            {"job": skipping["skip0"]},
+            {"job": skipping["skip-muon2"]},
+            *({"job": one} for one in growing.values()),
             {"job": str(job(folder, "averaged3", **average, work__zero_stage=3))},
             {"job": moved, "fail_at": 11},
             *({"job": one, "fail_at": 7} for one in moves),
@@ -95,10 +116,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [
             {"job": str(job(folder, "whole", work__peak_flops=PEAK))},
             {"job": str(job(folder, "long", **phases(folder)))},
-            {"job": str(job(folder, "skip", **NOISY))},
+            {"job": skipping["skip"]},
+            {"job": skipping["skip-muon"]},
+            {"job": str(job(folder, "growing", **GROWING))},
             {"job": averaged, "fail_at": 10},
             {"job": averaged},
             {"job": str(job(folder, "best", export="best", validate_every=2, phases=SPOILT))},
+            {"job": later, "fail_at": 6},  # where the context changes
+            {"job": later, "fail_at": 11},
+            {"job": later},
+            {"job": str(other_batch(folder, "best-later")), "refused": True},
+            {"job": str(job(folder, "long-first", **long_first(folder)))},
             {"job": moved},
             *({"job": one} for one in moves),
             {"job": str(job(folder, "tied", **MOVED))},
@@ -106,6 +134,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ],
     )
     return folder
+
+
+def other_batch(folder: Path, name: str) -> Path:
+    """A job that finds the checkpoint of another, and has other batches."""
+    return job(folder, f"{name}-other", **spoilt_later(folder), batch_size=7, work__folder=str(folder / name))
+
+
+def long_first(folder: Path) -> dict[str, Any]:
+    """Two samples at once in the first phase, whose rows are longer than the job's own, and one in the second."""
+    parts = [{"train": [str(folder / "train")], "seq_len": seq_len} for seq_len in (64, 128)]
+    phases = [{"name": f"rows of {part['seq_len']}", "steps": 2, "data": part} for part in parts]
+    return {"phases": phases, "steps": 4, "batch_size": 4, "work__micro_batch_size": 2, "shape__max_seq_len": 128}
 
 
 def plain_loop(config: Job, skip: SkipConfig | None = None) -> tuple[list[float], Recent, Transformer]:
@@ -195,12 +235,12 @@ def test_phases_interrupted_anywhere_are_bit_equal(trained: Path):
     assert weights[0] == weights[1]
 
 
-@pytest.mark.parametrize("name", ["skip", "skip3"])
+@pytest.mark.parametrize("name", SKIPPING)
 def test_outliers_are_left_out_as_in_a_plain_loop(trained: Path, name: str):
-    """On one rank at ZeRO-1, and on two at ZeRO-3 with an interruption."""
+    """On one rank at ZeRO-1, on two at 0, 2 and 3 (there with an interruption), by AdamW and by Muon."""
     expected, recent, _ = plain_loop(read_job(trained, name), SkipConfig(**SKIP))
     assert 0 < recent.skipped < 8
-    assert losses(trained, name) == pytest.approx(expected, abs=OTHER_LAYOUT)
+    assert losses(trained, name) == pytest.approx(expected, abs=MUON_LAYOUT if "muon" in name else OTHER_LAYOUT)
     assert rows(trained, name)[-1]["skipped_steps"] == recent.skipped
     assert "skipped_steps" not in rows(trained, "whole")[-1]
 
@@ -242,6 +282,43 @@ def test_the_best_weights_are_exported(trained: Path):
     assert said["steps"] == [best] and said["val_loss"] == pytest.approx(found[best], rel=1e-5)
     assert best <= 6 < max(found)
     assert len(list((trained / "best" / "snapshots").iterdir())) == 1
+
+
+def test_the_best_weights_are_of_the_context_that_is_exported(trained: Path):
+    """Losses at other lengths do not compete, and an interruption where the length changes alters nothing."""
+    found = {row["step"]: row["val_loss"] for row in rows(trained, "best-later") if "val_loss" in row}
+    at_first = {row["step"]: row["val_loss"] for row in rows(trained, "best") if "val_loss" in row}
+    assert [found[step] for step in (2, 4, 6)] == [at_first[step] for step in (2, 4, 6)]
+    later = {step: loss for step, loss in found.items() if step > 6}
+    best = min(later, key=lambda step: later[step])
+    assert found[6] < later[best]
+    said = json.loads((trained / "best-later" / "exported.json").read_text())
+    assert said["steps"] == [best] and said["val_loss"] == pytest.approx(later[best], rel=1e-5)
+    network = load_hf(trained / "best-later" / "export")
+    tokens, labels, documents = stack_rows(held_out := TokenRows([trained / "validation"], 64), range(len(held_out)))
+    with torch.no_grad():
+        loss, count = network(tokens, document_ids=documents, labels=labels)
+    assert said["val_loss"] == pytest.approx(float(loss / count), rel=1e-5)
+
+
+def test_a_checkpoint_of_other_batches_is_refused(trained: Path):
+    said = (trained / "best-later" / "refused.txt").read_text()
+    assert "step 12 has learnt from 96 samples, where this job would have from 84" in said
+
+
+def test_samples_at_once_are_those_of_the_first_phase(trained: Path):
+    notes = map(json.loads, (trained / "long-first" / "ids-0.jsonl").read_text().splitlines())
+    assert [(step, len(samples)) for step, _, samples in notes] == [
+        *((step, 2) for step in (1, 2) for _ in range(2)),
+        *((step, 1) for step in (3, 4) for _ in range(4)),
+    ]
+
+
+@pytest.mark.parametrize("name", ["growing0", "growing1", "growing3"])
+def test_more_ranks_than_samples_learn_the_same(trained: Path, name: str):
+    """While the batch is smaller than the ranks, the others have a row without labels."""
+    assert losses(trained, name) == pytest.approx(losses(trained, "growing"), abs=OTHER_LAYOUT)
+    assert [row["tokens"] for row in rows(trained, name)] == [row["tokens"] for row in rows(trained, "growing")]
 
 
 def test_rows_say_how_well_the_machine_is_used(trained: Path):

@@ -1,6 +1,7 @@
 """One rank that runs several training jobs after each other; started by `test_train.py` as a process of its own.
 
-Usage: RANK=… python trainer_worker.py PLAN.json; the plan is a list of {"job": path, "fail_at": step or null}.
+Usage: RANK=… python trainer_worker.py PLAN.json; the plan is a list of {"job": path, "fail_at": step or null}, or of
+{"job": path, "refused": true} for one that must not begin: what it says goes to refused.txt in the job's folder.
 Which samples a rank was given at which step is written to ids-RANK.jsonl in the job's folder.
 Starting torch and DeepSpeed costs seconds, so tests that need no fresh process share one.
 """
@@ -40,6 +41,12 @@ def main(plan: Path) -> None:
     for entry in json.loads(plan.read_text()):
         job = Job.model_validate_json(Path(entry["job"]).read_text())
         job.work.folder.mkdir(parents=True, exist_ok=True)
+        if entry.get("refused"):
+            try:
+                Trainer(job, say=print)
+            except ValueError as error:
+                (job.work.folder / "refused.txt").write_text(str(error))
+            continue
         trainer = Trainer(job, say=lambda text: print(text, flush=True))
         note_ids(trainer)
         if entry.get("fail_at"):
