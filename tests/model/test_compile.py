@@ -1,5 +1,7 @@
 """torch.compile of the blocks: the same loss and gradients as without. Slow: a C++ compiler runs."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from model.config import ModelConfig
 from model.losses import next_token_labels
 from model.rope_scaling import YarnScaling
 from model.transformer import Transformer
+from tests.model.training_jobs import job, losses, run_plan, write_data
 
 pytestmark = pytest.mark.slow
 
@@ -44,3 +47,23 @@ def test_compiled_blocks_give_the_same_loss_and_gradients(checkpointed):
     assert found[1][0] == pytest.approx(found[0][0], rel=1e-6)
     for name, grad in found[0][1].items():
         assert (found[1][1][name] - grad).norm() <= 1e-5 * grad.norm(), name
+
+
+def test_a_run_with_compiled_blocks_is_the_run_without(tmp_path: Path):
+    """Through the engine, at the ZeRO stages that allow it, on two ranks, with phases that change the context."""
+    write_data(tmp_path)
+    longer = {"train": [str(tmp_path / "train")], "seq_len": 64}
+    given = {
+        "steps": 6,
+        "validate_every": 3,
+        "phases": [{"name": "main", "steps": 3}, {"name": "long", "steps": 3, "data": longer, "rope_theta": 50_000.0}],
+    }
+    runs = {
+        "plain": {},
+        **{f"compiled-z{stage}": {"work__compile": True, "work__zero_stage": stage} for stage in (0, 1, 2)},
+        "compiled-again": {"work__compile": True, "work__activation_checkpointing": True},
+    }
+    jobs = {name: str(job(tmp_path, name, **given, **changes)) for name, changes in runs.items()}
+    run_plan(tmp_path, 2, [{"job": one} for one in jobs.values()])
+    for name in runs:
+        assert losses(tmp_path, name) == pytest.approx(losses(tmp_path, "plain"), abs=1e-5)
