@@ -33,6 +33,7 @@ from tasks.sft import SftParams
 from tasks.signatures import SignatureParams
 from tasks.tokenizer import TokenizerParams
 from tasks.tokens.stage import TokensParams
+from tasks.training import layout_of
 
 
 class CrawlSection(CrawlParams):
@@ -89,6 +90,12 @@ class FlowConfig(BaseModel):
     run: RunOptions = Field(default_factory=RunOptions, description="Options of this one run.")
 
 
+def _refuse(section: str, problem: str) -> None:
+    """Raise where a section and the runtime do not go together: before the first stage, not before its own."""
+    if problem:
+        raise ValueError(f"runtime and {section}: {problem}")
+
+
 class CurateConfig(FlowConfig):
     """From a crawl to training documents."""
 
@@ -120,6 +127,14 @@ class PretrainSections(FlowConfig):
     tokenizer: TokenizerParams = Field(default_factory=TokenizerParams, description="Byte-level BPE.")
     tokens: TokensParams = Field(default_factory=TokensParams, description="Token files for training.")
     pretrain: PretrainParams = Field(default_factory=PretrainParams, description="The base model.")
+
+    @model_validator(mode="after")
+    def _pretrain_can_be_divided(self) -> Self:
+        params = self.pretrain
+        lengths = [params.seq_len, *(phase.seq_len for phase in params.phases if phase.seq_len is not None)]
+        is_lstm = params.shape.architecture == "lstm"
+        _refuse("pretrain", layout_of("lm", params.optim, self.runtime, lengths, is_lstm))
+        return self
 
 
 class PretrainConfig(PretrainSections):
@@ -154,11 +169,24 @@ class ScalingConfig(PretrainSections):
     )
     evaluate: EvaluateParams = Field(default_factory=EvaluateParams, description="What is measured then.")
 
+    @model_validator(mode="after")
+    def _what_is_compared_can_be_divided(self) -> Self:
+        if self.scaling.compare.architectures.at:
+            _refuse("scaling.compare", layout_of("lm", self.pretrain.optim, self.runtime, is_lstm=True))
+        return self
+
 
 class PosttrainSections(FlowConfig):
     chat_data: ChatDataParams = Field(default_factory=ChatDataParams, description="Conversations and preferences.")
     sft: SftParams = Field(default_factory=SftParams, description="Supervised fine-tuning.")
     dpo: DpoParams = Field(default_factory=DpoParams, description="Direct preference optimisation.")
+
+    @model_validator(mode="after")
+    def _posttraining_can_be_divided(self) -> Self:
+        lengths = [] if self.sft.seq_len is None else [self.sft.seq_len]
+        _refuse("sft", layout_of("sft", self.sft.optim, self.runtime, lengths))
+        _refuse("dpo", layout_of("dpo", self.dpo.optim, self.runtime))
+        return self
 
 
 class PosttrainConfig(PosttrainSections):

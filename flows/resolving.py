@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from flows.config import CONFIGS, FlowConfig
 from flows.road import RunOptions
 from infra.errors import BadConfig
+from infra.params import first_problem
 
 PROFILES = Path(__file__).resolve().parents[1] / "infra" / "profiles"
 C = TypeVar("C", bound=FlowConfig)
@@ -65,13 +66,13 @@ def validated(config: type[C], values: Mapping[str, Any]) -> C:
         return config.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
+            place = ".".join(map(str, first["loc"]))
             known = _known_keys(config, first["loc"][:-1])
             near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
             raise BadConfig(f"config: unknown key {place}; {hint}") from error
-        raise BadConfig(f"config: {place}: {first['msg']} (got {first.get('input')!r})") from error
+        raise BadConfig(f"config: {first_problem(error)}") from error
 
 
 def _for_flow(flow: str, values: dict[str, Any], where: str) -> dict[str, Any]:

@@ -5,9 +5,10 @@
 descriptions as the form of a deployment: write units and sources there.
 """
 
+from collections.abc import Mapping
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 
 class Params(BaseModel):
@@ -71,3 +72,17 @@ class Runtime(BaseModel):
     csv: bool = Field(False, description="Write a CSV file a metric, beside metrics.jsonl and TensorBoard's events.")
     launcher: Literal["torchrun", "deepspeed"] = Field("torchrun", description="What starts the ranks.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Verbosity of the log.")
+
+
+def first_problem(error: ValidationError, where: str = "") -> str:
+    """The first of pydantic's complaints as one line: the place, what is wrong there, and what was given.
+
+    Args:
+        where: what the value that was validated is called; its fields follow after a dot.
+    """
+    first = error.errors()[0]
+    place = ".".join(filter(None, [where, *map(str, first["loc"])]))
+    message = first["msg"].removeprefix("Value error, ")  # a rule of ours, which names what it is about
+    given = first.get("input")
+    got = "" if isinstance(given, Mapping | BaseModel) else f" (got {given!r})"
+    return f"{place}: {message}{got}" if place else f"{message}{got}"

@@ -4,6 +4,7 @@ The stage writes it, `python -m model.train JOB.json` reads it. Paths are absolu
 module and what it imports need no torch.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Self
@@ -15,6 +16,8 @@ from model.config import DPOConfig, LSTMConfig, NetworkConfig, OptimConfig
 from model.mixture import DomainShare
 from model.outliers import SkipConfig
 from model.rope_scaling import RopeScaling
+
+Objective = Literal["lm", "mlm", "sft", "dpo"]
 
 
 class Strict(BaseModel):
@@ -107,7 +110,7 @@ class Work(Strict):
 class Job(Strict):
     """A whole run."""
 
-    objective: Literal["lm", "mlm", "sft", "dpo"]
+    objective: Objective
     shape: NetworkConfig | None = Field(None, description="Shape of a network to start from nothing.")
     init_from: Path | None = Field(None, description="Hugging Face folder to start from.")
     data: Data
@@ -144,22 +147,28 @@ class Job(Strict):
             raise ValueError("give either `shape` (a new network) or `init_from` (an existing one)")
         if self.objective == "dpo" and (self.dpo is None or self.init_from is None):
             raise ValueError("dpo needs `dpo` and `init_from`: the starting model is the reference")
-        if self.optim.name == "muon" and self.work.zero_stage == 3:
-            raise ValueError("muon works at ZeRO stages 0 to 2: stage 3 leaves no rank whole matrices")
+        parts = [self.data, *(phase.data for phase in self.phases if phase.data is not None)]
+        problem = layout_problem(
+            self.objective,
+            self.optim.name,
+            zero_stage=self.work.zero_stage,
+            compiled=self.work.compile,
+            sequence_parallel=self.work.sequence_parallel,
+            seq_lens=[part.seq_len for part in parts],
+            is_lstm=isinstance(self.shape, LSTMConfig),
+        )
+        if problem:
+            raise ValueError(problem)
         if self.shape is not None and self.shape.causal == (self.objective == "mlm"):
             raise ValueError("masked tokens (mlm) are for a shape with causal: false, and only they are")
         if self.objective == "dpo" and self.optim.z_loss:
             raise ValueError("z_loss belongs to the objectives that predict tokens, not to dpo")
-        if self.work.compile and self.work.zero_stage == 3:
-            raise ValueError("compile works at ZeRO stages 0 to 2: stage 3 swaps weights while a block runs")
         if self.phases and sum(phase.steps for phase in self.phases) != self.steps:
             raise ValueError(f"the phases have {sum(phase.steps for phase in self.phases)} steps, not {self.steps}")
         if (self.export == "average") != (self.average is not None):
             raise ValueError("`average` and export: average go together")
         if self.export == "best" and not self.data.validation:
             raise ValueError("export: best needs validation data to tell which is")
-        if self.work.sequence_parallel > 1:
-            self._can_share_rows()
         if any(later.tokens <= earlier.tokens for earlier, later in pairwise(self.batch_ramp)):
             raise ValueError("the steps of batch_ramp must be in the order of their tokens")
         if (self.phases or self.batch_ramp) and self.objective not in ("lm", "mlm"):
@@ -168,10 +177,30 @@ class Job(Strict):
             raise ValueError(f"{self.objective} takes one training prefix, got {len(self.data.train)}")
         return self
 
-    def _can_share_rows(self) -> None:
-        ranks = self.work.sequence_parallel
-        if self.objective == "dpo" or isinstance(self.shape, LSTMConfig):
-            raise ValueError("sequence_parallel shares the rows of transformers that predict tokens; not dpo, no LSTM")
-        for data in [self.data, *(phase.data for phase in self.phases if phase.data is not None)]:
-            if data.seq_len % ranks:
-                raise ValueError(f"{ranks} ranks cannot share rows of {data.seq_len} tokens: choose a divisor")
+
+def layout_problem(
+    objective: Objective,
+    optimizer: str,
+    *,
+    zero_stage: int,
+    compiled: bool,
+    sequence_parallel: int,
+    seq_lens: Sequence[int],
+    is_lstm: bool,
+) -> str:
+    """Why a run cannot be divided over ranks as asked, for a person; empty when it can.
+
+    Args:
+        seq_lens: tokens in a row, of each phase.
+    """
+    if optimizer == "muon" and zero_stage == 3:
+        return "muon works at ZeRO stages 0 to 2, since stage 3 leaves no rank whole matrices: lower zero_stage"
+    if compiled and zero_stage == 3:
+        return "compile works at ZeRO stages 0 to 2, since stage 3 swaps weights while a block runs: lower zero_stage"
+    if sequence_parallel > 1:
+        if objective == "dpo" or is_lstm:
+            return "parallel.sequence is for transformers that predict tokens, not for dpo or an LSTM: set it to 1"
+        for seq_len in seq_lens:
+            if seq_len % sequence_parallel:
+                return f"parallel.sequence {sequence_parallel} does not divide rows of {seq_len} tokens: take a divisor"
+    return ""

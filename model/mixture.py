@@ -148,7 +148,7 @@ def whole_parts(weights: Sequence[float]) -> tuple[int, ...]:
     exact = [Fraction(weight / total).limit_denominator(MOST_SAMPLES_IN_A_PERIOD) for weight in weights]
     period = math.lcm(*(part.denominator for part in exact))
     near = all(abs(part - Fraction(weight / total)) < ROUNDING for part, weight in zip(exact, weights, strict=True))
-    if near and sum(exact) == 1 and period <= MOST_SAMPLES_IN_A_PERIOD:
+    if near and all(exact) and sum(exact) == 1 and period <= MOST_SAMPLES_IN_A_PERIOD:
         return tuple(int(part * period) for part in exact)
     wanted = [weight / total * MOST_SAMPLES_IN_A_PERIOD for weight in weights]
     parts = [max(1, math.floor(part + MOST_SAMPLES_IN_A_PERIOD * ROUNDING)) for part in wanted]

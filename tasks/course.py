@@ -15,6 +15,7 @@ from infra.errors import BadConfig, BadInput
 from model.course import Course, make_course, steps_for, stream_seed, tokens_in
 from model.job import Phase
 from model.mixture import Mixture, drawn_rows
+from tasks.row_order import RowOrder
 from tasks.tokens.files import Tokens
 from tasks.tokens.rows import Reading, read_rows
 from tasks.tokens.trace import Position, TracedDocument
@@ -34,17 +35,24 @@ class Shown:
     seed: int
 
     def check(self) -> None:
-        """Refuse a run that shows a domain more often than it may.
+        """Refuse a run that shows its text, or a domain of it, more often than it may.
 
         Raises:
             BadConfig: it does; the message says how long a run may be.
         """
         for number, reading in enumerate(self.streams):
+            samples = self.course.samples_of(number)
             if isinstance(reading.source, Mixture):
                 try:
-                    reading.source.check(self.course.samples_of(number))
+                    reading.source.check(samples)
                 except ValueError as error:
                     raise BadConfig(f"pretrain.mixture: {error}; train for fewer, or raise max_epochs") from error
+            elif reading.max_epochs is not None and samples > reading.max_epochs * reading.n_rows:
+                raise BadConfig(
+                    f"pretrain.max_epochs: {samples:,} rows are {samples / reading.n_rows:.2f} passes over the"
+                    f" {reading.n_rows:,} rows of {reading.seq_len:,} tokens, and {reading.max_epochs:g} are allowed;"
+                    " train for fewer, or raise it"
+                )
 
     def position(self, step: int, row: int) -> Position:
         """Which tokens a row of a step's global batch was; both count from 0.
@@ -82,7 +90,7 @@ class Shown:
         return found
 
 
-def shown(params: "PretrainParams", tokens: Tokens, steps: int) -> Shown:
+def shown(params: RowOrder, tokens: Tokens, steps: int) -> Shown:
     """What a run of so many steps shows.
 
     Raises:
@@ -113,12 +121,12 @@ def steps_of(params: "PretrainParams", n_rows: int) -> int:
     return max(1, steps_for(math.ceil(wanted), params.seq_len, params.batch_size, ramp_of(params)))
 
 
-def ramp_of(params: "PretrainParams") -> list[tuple[int, int]]:
+def ramp_of(params: RowOrder) -> list[tuple[int, int]]:
     """The batch ramp as `model.course` takes it."""
     return [(step.tokens, step.batch_size) for step in params.batch_ramp]
 
 
-def reading_of(params: "PretrainParams", tokens: Tokens) -> Reading:
+def reading_of(params: RowOrder, tokens: Tokens) -> Reading:
     """What a run without phases learns from.
 
     Raises:
@@ -127,7 +135,7 @@ def reading_of(params: "PretrainParams", tokens: Tokens) -> Reading:
     return read_rows(tokens, params.seq_len, mixture=params.mixture, max_epochs=params.max_epochs)
 
 
-def phase_readings(params: "PretrainParams", tokens: Tokens) -> list[Reading]:
+def phase_readings(params: RowOrder, tokens: Tokens) -> list[Reading]:
     """What each phase learns from.
 
     Raises:
@@ -176,7 +184,7 @@ def phases_of(params: "PretrainParams", tokens: Tokens) -> list[Phase]:
     ]
 
 
-def phase_steps(params: "PretrainParams") -> list[int]:
+def phase_steps(params: RowOrder) -> list[int]:
     """Optimizer steps of each phase."""
     found: list[int] = []
     seq_len, learnt = params.seq_len, 0

@@ -12,11 +12,11 @@ from infra.errors import BadInput
 from infra.params import Params, Runtime
 from infra.stage import Draft, stage
 from model.config import DPOConfig, OptimConfig
-from model.job import Data, Job
+from model.job import Data
 from tasks.chat_training import Chat, write_preferences
 from tasks.pretrain import Dtype
 from tasks.sft import row_length
-from tasks.training import Model, model_config, run_job, special_tokens, work_of
+from tasks.training import Model, make_job, model_config, run_job, special_tokens, work_of
 
 # One pass, warm-up, linear decay, no decay of weights (Tülu 3, section 5); the rate is for models of a few million
 # parameters: what it does to held-out pairs is in docs/log.md.
@@ -56,7 +56,7 @@ def dpo(model: Model, chat: Chat, params: DpoParams, runtime: Runtime, out: Draf
     if not train.n_out:
         raise BadInput(f"{chat.ref}: none of its {train.n_in} training preferences can be used: {dict(train.dropped)}")
     steps = params.steps or max(1, math.ceil(params.epochs * train.n_out / params.batch_size))
-    job = Job(
+    job = make_job(
         objective="dpo",
         init_from=model.folder,
         data=Data(

@@ -20,7 +20,7 @@ from infra.store.maintenance import children
 from model.metrics import read_rows
 from tasks.course import Shown, shown
 from tasks.documents import open_part
-from tasks.pretrain import PretrainParams
+from tasks.row_order import RowOrder
 from tasks.tokens.files import ANNEAL, Tokens
 from tasks.tokens.trace import Position, TracedDocument, parse_stream, row_documents
 from tasks.training import METRICS
@@ -28,8 +28,6 @@ from tasks.training import METRICS
 STREAM_PLACE = re.compile(r"(?P<stream>[^:]+):(?P<offset>\d+)")
 STEP_PLACE = re.compile(r"(?P<step>\d+):(?P<row>\d+)")
 TEXT_START = 80  # characters of a document that are shown
-# The parameters of `pretrain` that say which rows a step shows; the others may change from version to version.
-ORDERING = {"seq_len", "batch_size", "phases", "batch_ramp", "mixture", "max_epochs", "seed"}
 
 
 @dataclass(frozen=True)
@@ -94,11 +92,9 @@ def trace(artifact: Artifact, place: str) -> list[Origin]:
 
 def shown_by(model: Artifact) -> Shown:
     """What a pretrain artifact was shown, from its parameters."""
-    given = {name: value for name, value in model.manifest.params.items() if name in ORDERING}
+    given = {name: value for name, value in model.manifest.params.items() if name in RowOrder.model_fields}
     tokens = model.parent("tokens")
-    return shown(
-        PretrainParams.model_validate(given), Tokens(tokens.store, tokens.manifest), model.manifest.metrics["steps"]
-    )
+    return shown(RowOrder.model_validate(given), Tokens(tokens.store, tokens.manifest), model.manifest.metrics["steps"])
 
 
 def last_step(model: Artifact) -> int:

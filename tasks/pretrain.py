@@ -9,59 +9,29 @@ annealing to a learning rate of zero on the best data (Grattafiori et al. 2024, 
 
 from dataclasses import replace
 from logging import Logger
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from infra.errors import BadConfig, BadInput
-from infra.params import Params, Runtime
+from infra.params import Runtime
 from infra.stage import Draft, stage
 from model.averaging import Average
 from model.config import LSTMConfig, ModelConfig, OptimConfig
-from model.job import Job, Phase, RampStep, Rate
+from model.job import Phase
 from model.outliers import SkipConfig
-from model.rope_scaling import RopeScaling
 from model.schedule import phases_that_learn_nothing
 from tasks.course import phase_readings, phase_steps, phases_of, reading_of, shown, steps_of
+from tasks.row_order import RowOrder
 from tasks.shape import Shape
 from tasks.tokenizer import Vocabulary
 from tasks.tokens.files import TokenFile, Tokens, prefixes, read_index, token_files
-from tasks.training import Model, run_job, special_tokens, work_of, write_token_bytes
+from tasks.training import Model, make_job, run_job, special_tokens, work_of, write_token_bytes
 
 Dtype = Literal["auto", "bfloat16", "float32"]
-MixtureParam = dict[str, Annotated[float, Field(ge=0)]] | Literal["recipe", "natural"]
 
 
-class PhaseParams(Params):
-    """One phase. What is not said is as in the phase before it; domains and batch size as in the whole run."""
-
-    name: str = Field(min_length=1, description="For the rows of metrics.")
-    steps: int | None = Field(None, ge=1, description="Optimizer steps.")
-    tokens: int | None = Field(None, ge=1, description="Tokens to learn from, instead of steps.")
-    seq_len: int | None = Field(None, ge=8, description="Tokens in a row.")
-    batch_size: int | None = Field(None, ge=1, description="Rows in a global batch; empty: the run's, ramp included.")
-    rope_theta: float | None = Field(None, gt=1, description="New base of the rotary wavelengths.")
-    rope_scaling: RopeScaling | None = Field(None, description="New stretch of the wavelengths: type yarn or llama3.")
-    rate: Rate | None = Field(
-        None,
-        description="Learning rate, as shares of the peak; empty: the optimizer's schedule, which runs over "
-        "the leading phases without one, or what the phase before ended with.",
-    )
-    split: Literal["train", "anneal"] = Field(
-        "train", description="anneal: only the documents that the mix marks for the last phase (mix.annealing)."
-    )
-    domains: list[str] | None = Field(None, min_length=1, description="Learn from these domains only; empty: all.")
-    mixture: MixtureParam | None = Field(None, description="As the run's `mixture`, which holds where this is empty.")
-    max_epochs: float | None = Field(None, gt=0, description="As the run's `max_epochs`, counted from this phase on.")
-
-    @model_validator(mode="after")
-    def _one_length(self) -> Self:
-        if (self.steps is None) == (self.tokens is None):
-            raise ValueError(f"phase {self.name}: give steps or tokens")
-        return self
-
-
-class PretrainParams(Params):
+class PretrainParams(RowOrder):
     """The model, what it sees and how it learns."""
 
     shape: Shape = Field(default_factory=Shape, description="Size of the network. Not used when it starts from one.")
@@ -69,16 +39,10 @@ class PretrainParams(Params):
         "causal",
         description="causal: the next token. masked: BERT's (15 %, 80/10/10), for comparisons; it cannot write text.",
     )
-    seq_len: int = Field(256, ge=8, description="Tokens in a row.")
     max_seq_len: int | None = Field(None, ge=8, description="Longest sequence the model will take; empty: seq_len.")
-    batch_size: int = Field(16, ge=1, description="Rows in a global batch, over all ranks.")
     steps: int | None = Field(None, ge=1, description="Optimizer steps; empty: what `tokens` or `epochs` says.")
     tokens: int | None = Field(None, ge=1, description="Tokens to learn from, repeats included; empty: see `epochs`.")
     epochs: float = Field(1.0, gt=0, description="Passes over the training split, without steps and tokens.")
-    phases: list[PhaseParams] = Field(
-        default_factory=list, description="Stretches of the run, which then say how long it is; empty: it is one."
-    )
-    batch_ramp: list[RampStep] = Field(default_factory=list, description="Later batch sizes, by tokens of the run.")
     ramp_rate: Literal["none", "sqrt"] = Field(
         "none",
         description="sqrt: while the ramp lasts, rates by the square root of the batch's share of its last size.",
@@ -90,22 +54,11 @@ class PretrainParams(Params):
         "last", description="Weights of the model: the last step's, the lowest validation loss's, or a mean of steps."
     )
     average: Average | None = Field(None, description="Which steps are averaged, with export: average.")
-    mixture: MixtureParam = Field(
-        "natural",
-        description="How rows are drawn. natural: all training text as one, by what there is. recipe: the shares that"
-        " the mix has drawn up. Or domain -> weight, as shares of the tokens; a domain without one is left out.",
-    )
-    max_epochs: float | None = Field(
-        None,
-        gt=0,
-        description="How often a mixture may show a row; a longer run is refused. Empty: as the recipe says, or any.",
-    )
     optim: OptimConfig = Field(default_factory=OptimConfig, description="Optimizer and schedule.")
     document_mask: bool = Field(True, description="Attention stays inside a document.")
     dtype: Dtype = Field("auto", description="Of matrix products; auto: bfloat16 where the hardware has it.")
     validate_every: int | None = Field(None, ge=1, description="Steps between validations; empty: 10 in the run.")
     validation_rows: int | None = Field(64, ge=1, description="Held-out rows that a validation reads; empty: all.")
-    seed: int = Field(0, ge=0, description="Of the initial weights and of the order of rows.")
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -171,7 +124,7 @@ def pretrain(
     held_out = held_out_files(tokens, params, out.log)
     phases = phases_of(params, tokens)
     steps = sum(phase.steps for phase in phases) or steps_of(params, reading.n_rows)
-    job = Job(
+    job = make_job(
         objective="lm" if params.objective == "causal" else "mlm",
         shape=shape if model is None else None,
         init_from=model.folder if model is not None else None,
@@ -199,6 +152,9 @@ def pretrain(
     )
     shown_by = shown(params, tokens, steps)
     shown_by.check()
+    for stream in shown_by.streams:
+        for domain in stream.left_out:
+            out.log.warning("%s: %s does not fill a row of %d tokens: left out", tokens.ref, domain, stream.seq_len)
     run_job(job, runtime, out, tokenizer.folder, chat=False)
     # Rows repeat only when all have been shown. A phase that cuts other rows, or of some domains, is not counted here.
     n_tokens = sum(file.tokens for file in token_files(tokens, "train"))

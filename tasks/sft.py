@@ -13,10 +13,10 @@ from infra.params import Params, Runtime
 from infra.stage import Draft, stage
 from model.batching import pack_best_fit
 from model.config import ModelConfig, OptimConfig
-from model.job import Data, Job
+from model.job import Data
 from tasks.chat_training import Chat, write_conversations
 from tasks.pretrain import Dtype
-from tasks.training import Model, model_config, run_job, special_tokens, work_of
+from tasks.training import Model, make_job, model_config, run_job, special_tokens, work_of
 
 # Linear decay, no decay of weights (Tülu 3). Its rate, 5e-6, is an 8B's; a third of our pretraining peak is a guess.
 SFT_OPTIM = OptimConfig(lr=1e-3, schedule="linear", warmup_steps=10, weight_decay=0.0)
@@ -63,7 +63,7 @@ def sft(model: Model, chat: Chat, params: SftParams, runtime: Runtime, out: Draf
         raise BadInput(f"{chat.ref}: none of its {train.n_in} training conversations fits {seq_len} tokens")
     n_rows = len(pack_best_fit(train.lengths, seq_len))
     steps = params.steps or max(1, math.ceil(params.epochs * n_rows / params.batch_size))
-    job = Job(
+    job = make_job(
         objective="sft",
         init_from=model.folder,
         data=Data(

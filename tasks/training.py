@@ -14,18 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 import model as model_package
-from infra.errors import BadInput, SluiceError
+from infra.errors import BadConfig, BadInput, SluiceError
 from infra.files import link_or_copy, write_text
 from infra.launch import POLL_SECONDS, ChildError, free_port, run_child
-from infra.params import Runtime
+from infra.params import Runtime, first_problem
 from infra.process import usable_cores
 from infra.settings import torch_extensions_dir
 from infra.stage import Draft
 from infra.store import Artifact
-from model.config import LSTMConfig, ModelConfig, read_config
-from model.job import Job, SpecialTokens, Work
+from model.config import LSTMConfig, ModelConfig, OptimConfig, read_config
+from model.job import Job, Objective, SpecialTokens, Work, layout_problem
 from model.metrics import read_rows
 from tasks.encoding import Encoder, write_hf_tokenizer
 
@@ -91,11 +92,54 @@ def write_token_bytes(encoder: Encoder, path: Path, rows: int) -> Path:
     return path
 
 
-def world_size_of(runtime: Runtime, batch_size: int) -> int:
-    """Ranks to start: as told, else one a core; never more groups of them than there are samples in a batch."""
+def world_size_of(runtime: Runtime, largest_batch: int) -> int:
+    """Ranks to start: as told, else one a core; never more groups of them than there are samples in any batch.
+
+    Where batches grow, some ranks have nothing to do in the small ones.
+
+    Raises:
+        BadConfig: fewer ranks than are to share a row.
+    """
     together = runtime.parallel.sequence
-    groups = max(1, (runtime.world_size or runtime.cores or usable_cores()) // together)
-    return min(groups, batch_size) * together
+    ranks = runtime.world_size or runtime.cores or usable_cores()
+    if ranks < together:
+        raise BadConfig(
+            f"runtime: {together} ranks are to share a row (parallel.sequence), and there are {ranks}: set world_size"
+        )
+    return min(ranks // together, largest_batch) * together
+
+
+def layout_of(
+    objective: Objective, optim: OptimConfig, runtime: Runtime, seq_lens: Sequence[int] = (), is_lstm: bool = False
+) -> str:
+    """Why a run cannot be divided as the runtime says, for a person; empty when it can."""
+    return layout_problem(
+        objective,
+        optim.name,
+        zero_stage=runtime.zero_stage,
+        compiled=runtime.compile,
+        sequence_parallel=runtime.parallel.sequence,
+        seq_lens=seq_lens,
+        is_lstm=is_lstm,
+    )
+
+
+def make_job(**fields: Any) -> Job:
+    """The job of these fields.
+
+    Raises:
+        BadConfig: parameters and runtime do not go together.
+    """
+    try:
+        return Job(**fields)
+    except ValidationError as error:
+        raise BadConfig(f"training: {first_problem(error)}") from error
+
+
+def largest_batch(job: Job) -> int:
+    """Samples of the largest global batch of a job."""
+    sizes = [job.batch_size, *(step.batch_size for step in job.batch_ramp)]
+    return max([*sizes, *(phase.batch_size for phase in job.phases if phase.batch_size is not None)])
 
 
 def work_of(out: Draft, runtime: Runtime, steps: int) -> Work:
@@ -187,7 +231,7 @@ def _train(job: Job, runtime: Runtime, out: Draft) -> None:
     job_file = folder / "job.json"
     write_text(job_file, job.model_dump_json(indent=1))
     follower = Follower(folder / METRICS, job.steps, out)
-    world_size = world_size_of(runtime, job.batch_size)
+    world_size = world_size_of(runtime, largest_batch(job))
     out.log.info("training for %d steps on %d ranks; log: %s", job.steps, world_size, folder / "train.log")
     try:
         run_child(

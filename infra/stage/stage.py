@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from infra.canonical import digest
 from infra.errors import BadConfig, BadInput, EnvironmentProblem, SluiceError
-from infra.params import Params, Runtime
+from infra.params import Params, Runtime, first_problem
 from infra.process import tree_cpu_seconds
 from infra.stage.context import RunContext, StageResult, current_run
 from infra.stage.draft import Draft
@@ -341,9 +341,7 @@ def parse_params(params_type: type[Params], values: Mapping[str, Any], where: st
     try:
         return params_type.model_validate(dict(values))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join([where, *map(str, first["loc"])])
-        raise BadConfig(f"{place}: {first['msg']} (got {first.get('input')!r})") from error
+        raise BadConfig(first_problem(error, where)) from error
 
 
 def differing_files(old: Sequence[FileEntry], new: Sequence[FileEntry]) -> list[str]:

@@ -5,7 +5,7 @@ The stage that trains and whoever asks later what it was shown both come here, s
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, groupby
 from typing import Any, Literal
@@ -30,6 +30,10 @@ class Reading:
     files: tuple[TokenFile, ...]
     seq_len: int
     shares: tuple[DomainShare, ...] = ()
+    max_epochs: float | None = field(default=None, compare=False)
+    """How often a row may be shown, without shares; with them each has its own."""
+    left_out: tuple[str, ...] = field(default=(), compare=False)
+    """Domains of the mix's recipe that do not fill one row."""
 
     @cached_property
     def streams(self) -> list[tuple[TokenFile, ...]]:
@@ -94,7 +98,7 @@ def read_rows(
     domains: Collection[str] | None = None,
     mixture: Weights = "natural",
     inherited: bool = False,
-    max_epochs: float | None = None,
+    max_epochs: float | Mapping[str, float] | None = None,
 ) -> Reading:
     """What a run learns from.
 
@@ -104,10 +108,12 @@ def read_rows(
         mixture: weights by domain, as shares of tokens; recipe: those that the mix has drawn up; natural: all text as
             one stream. A domain without a weight is left out.
         inherited: the weights are the whole run's: those of other domains than there are here do not count.
-        max_epochs: how often a row may be shown; None: as the recipe says, or any number.
+        max_epochs: how often a row may be shown, of all domains or domain by domain; None: as the recipe says, or any
+            number.
 
     Raises:
-        BadInput: domains or a recipe that are not there, or rows longer than what there is.
+        BadInput: domains or a recipe that are not there, rows longer than what there is, a limit domain by domain
+            without a mixture. (Of a recipe, a domain that does not fill a row is left out.)
     """
     files = token_files(tokens, split)
     there = sorted({file.domain for file in files})
@@ -117,10 +123,19 @@ def read_rows(
     if domains is not None:
         there = [domain for domain in there if domain in domains]
     shares: tuple[DomainShare, ...] = ()
+    left_out: list[str] = []
+    if isinstance(max_epochs, Mapping):
+        if mixture == "natural":
+            raise BadInput("max_epochs domain by domain needs a mixture: recipe, or weights by domain")
+        if not inherited and (unknown := sorted(set(max_epochs) - {file.domain for file in files})):
+            raise BadInput(f"max_epochs names {unknown[0]!r}, of which {tokens.ref} holds no {_called(split)} text")
     if mixture != "natural":
+        most = None
         if mixture == "recipe":
             weights, most = _recipe(tokens, split, files)
-            max_epochs = most if max_epochs is None else max_epochs
+            sizes = _sizes(files)
+            left_out = [domain for domain in there if weights.get(domain, 0.0) > 0 and sizes[domain][0] <= seq_len]
+            weights = {domain: weight for domain, weight in weights.items() if domain not in left_out}
         else:
             weights = dict(mixture)
             if not inherited and (unknown := sorted(set(weights) - set(there))):
@@ -131,18 +146,29 @@ def read_rows(
         there = [domain for domain in there if weights.get(domain, 0.0) > 0]
         files = [file for file in files if file.domain in there]
         shares = tuple(
-            DomainShare(name=domain, files=len(list(own)), weight=weights[domain], max_epochs=max_epochs)
+            DomainShare(
+                name=domain, files=len(list(own)), weight=weights[domain], max_epochs=_cap(max_epochs, domain, most)
+            )
             for domain, own in groupby(files, key=lambda file: file.domain)
         )
         if not shares:
             raise BadInput(f"the mixture gives no weight to what {tokens.ref} has: {', '.join(there) or 'nothing'}")
-    reading = Reading(tuple(file for file in files if file.domain in there), seq_len, shares)
+    kept = tuple(file for file in files if file.domain in there)
+    whole = max_epochs if not shares and isinstance(max_epochs, int | float) else None
+    reading = Reading(kept, seq_len, shares, whole, tuple(left_out))
     for stream, size in zip(reading.streams, reading.sizes, strict=True):
         if size < 1:
             of = f" of {stream[0].domain}" if shares else ""
             n_tokens = sum(file.tokens for file in stream)
             raise BadInput(f"{tokens.ref}: {n_tokens} {_called(split)} tokens{of} do not fill one row of {seq_len}")
     return reading
+
+
+def _cap(max_epochs: float | Mapping[str, float] | None, domain: str, recipe: float | None) -> float | None:
+    """How often rows of a domain may be shown."""
+    if isinstance(max_epochs, Mapping):
+        return max_epochs.get(domain, recipe)
+    return recipe if max_epochs is None else max_epochs
 
 
 def _called(split: str) -> str:

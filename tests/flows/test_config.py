@@ -66,6 +66,36 @@ def test_a_mistake_is_one_line_that_says_where(setting, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("flow", "profile", "settings", "message"),
+    [
+        ("pretrain", "demo", ["runtime.zero_stage=3"], "runtime and pretrain: muon works at ZeRO stages 0 to 2"),
+        ("scaling", "demo", ["runtime.zero_stage=3"], "runtime and pretrain: muon works at ZeRO stages 0 to 2"),
+        ("pretrain", "gpu", ["runtime.zero_stage=3"], "runtime and pretrain: compile works at ZeRO stages 0 to 2"),
+        ("pretrain", "demo", ["runtime.parallel.sequence=3"], "parallel.sequence 3 does not divide rows of 256 tokens"),
+        ("pipeline", "demo", ["runtime.parallel.sequence=2"], "runtime and dpo: parallel.sequence is for transformers"),
+        ("posttrain", "demo", ["runtime.parallel.sequence=2"], "runtime and dpo: parallel.sequence is for"),
+        (
+            "scaling",
+            "demo",
+            ["runtime.parallel.sequence=2", "scaling.compare.architectures.at=[{flops: 1e12, params: 1e6}]"],
+            "runtime and scaling.compare: .* not for dpo or an LSTM",
+        ),
+        (
+            "pretrain",
+            "demo",
+            ["pretrain.batch_ramp=[{tokens: 5, batch_size: 3}, {tokens: 4, batch_size: 5}]"],
+            "pretrain: the steps of batch_ramp must be in the order of their tokens$",
+        ),
+        ("pretrain", "demo", ["start_from=a@latest", "tokenizer_file=b"], "config: start_from brings the model's"),
+    ],
+)
+def test_what_does_not_go_together_is_one_short_line_before_any_work(flow, profile, settings, message):
+    with pytest.raises(BadConfig, match=message) as caught:
+        resolve(flow, profile, None, settings)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+
+
 def test_unknown_flows_profiles_and_sections_are_named(tmp_path):
     with pytest.raises(BadConfig, match="no flow is called 'curat'"):
         resolve("curat")

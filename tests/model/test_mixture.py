@@ -41,6 +41,13 @@ def test_uneven_weights_are_within_one_of_their_share_too() -> None:
             assert np.abs(np.cumsum(order == domain) - n * weight / sum(weights)).max() < 1
 
 
+def test_no_weight_is_too_small_for_a_part() -> None:
+    parts = whole_parts([5e12, 400.0])
+    assert parts[1] == 1 and parts[0] > 10_000
+    order, _ = schedule(parts)
+    assert (order == 1).sum() == 1
+
+
 def test_weights_become_the_smallest_exact_integers_or_rounded_ones() -> None:
     assert whole_parts([0.5, 0.25, 0.17, 0.08]) == (50, 25, 17, 8)
     assert whole_parts([3, 3, 3]) == (1, 1, 1)

@@ -195,6 +195,32 @@ def test_a_run_that_needs_more_than_the_epochs_allow_is_refused_in_one_line(toke
         shown(params, tokens, longest // 6 + 1).check()
 
 
+def test_all_text_as_one_has_a_limit_of_epochs_too(tokens: Tokens) -> None:
+    params = PretrainParams.model_validate({**GIVEN, "max_epochs": 2})
+    n_rows = reading_of(params, tokens).n_rows
+    shown(params, tokens, 2 * n_rows // 6).check()
+    with pytest.raises(BadConfig, match=rf"max_epochs: .* passes over the {n_rows} rows of 16 tokens, and 2 are"):
+        shown(params, tokens, 2 * n_rows // 6 + 1).check()
+
+
+def test_a_limit_may_be_of_one_domain(tokens: Tokens) -> None:
+    reading = read_rows(tokens, 16, mixture="recipe", max_epochs={"code": 1})
+    assert {share.name: share.max_epochs for share in reading.shares} == {"code": 1, "general": 4.0}
+    free = read_rows(tokens, 16, mixture={"code": 1, "law": 1}, max_epochs={"law": 2})
+    assert {share.name: share.max_epochs for share in free.shares} == {"code": None, "law": 2}
+    with pytest.raises(BadInput, match="max_epochs names 'poems'"):
+        read_rows(tokens, 16, mixture="recipe", max_epochs={"poems": 1})
+    with pytest.raises(BadInput, match="domain by domain needs a mixture"):
+        read_rows(tokens, 16, max_epochs={"law": 2})
+
+
+def test_a_domain_of_the_recipe_that_does_not_fill_a_row_is_left_out_and_named(tokens: Tokens) -> None:
+    sizes = {domain: sum(f.tokens for f in token_files(tokens, "train", domain)) for domain in ("code", "general")}
+    small, large = sorted(sizes, key=lambda domain: sizes[domain])
+    reading = read_rows(tokens, sizes[small], mixture="recipe")
+    assert reading.left_out == (small,) and [share.name for share in reading.shares] == [large]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

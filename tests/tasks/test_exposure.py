@@ -1,9 +1,11 @@
 """Both directions between pages and training rows, against what the loader really shows."""
 
 import json
+from typing import Any
 
 import pyarrow as pa
 import pytest
+from pydantic import Field
 
 from infra.errors import BadInput
 from infra.params import Params
@@ -53,6 +55,8 @@ class RunParams(Params):
     seed: int = 5
     exported_steps: tuple[int, ...] = ()
     skipped: tuple[int, ...] = ()
+    phases: tuple[dict[str, Any], ...] = ()
+    optim: dict[str, Any] = Field(default_factory=dict)
 
 
 def _extract(params: NoParams, out: Draft) -> None:
@@ -122,6 +126,17 @@ def rows_shown(tokenized, model):
     for step in range(model.manifest.metrics["steps"]):
         for place, row in enumerate(sample_rows(step * size, size, len(rows), seed)):
             yield step, place, rows[int(row)]
+
+
+def test_a_model_of_phases_is_traced_whatever_its_rates_are(road):
+    """What rows are shown does not depend on the optimizer, without which a last phase down to 0 would be refused."""
+    store, _, tokenized, _ = road
+    phases = ({"name": "main", "steps": 6}, {"name": "anneal", "steps": 3, "rate": {"end": 0}})
+    params = RunParams(phases=phases, optim={"min_lr_ratio": 0.1})
+    model = _stage(_pretrain, "pretrain").run(store, tokens=tokenized, params=params)
+    for place in ("1:0", "9:3"):
+        assert trace(model, place)
+    assert any(made.ref == model.ref for made in exposures(store, road[1], 0, 0))
 
 
 def test_a_row_of_a_step_leads_to_the_documents_whose_tokens_it_holds(road):

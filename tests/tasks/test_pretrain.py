@@ -8,14 +8,15 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from infra.errors import BadInput
+from infra.errors import BadConfig, BadInput
 from infra.params import Runtime
 from infra.store import Artifact, Store
 from model.job import Job, Phase
 from model.schedule import phased_learning_rate_scale
 from tasks.course import phase_steps
 from tasks.exposure import shown_by
-from tasks.pretrain import PhaseParams, PretrainParams, Shape, phases_of, pretrain, steps_of
+from tasks.pretrain import PretrainParams, Shape, phases_of, pretrain, steps_of
+from tasks.row_order import PhaseParams
 from tasks.tokenizer.stage import TokenizerParams, train_tokenizer
 from tasks.tokens.files import Tokens
 from tasks.tokens.stage import TokensParams, tokens
@@ -175,9 +176,11 @@ def test_the_phases_of_the_documentation_all_learn():
 
 def test_ranks_that_share_rows_come_in_groups():
     runtime = Runtime.model_validate({"world_size": 6, "parallel": {"sequence": 2}})
-    assert world_size_of(runtime, batch_size=8) == 6
-    assert world_size_of(runtime, batch_size=2) == 4
-    assert world_size_of(Runtime(world_size=6), batch_size=4) == 4
+    assert world_size_of(runtime, largest_batch=8) == 6
+    assert world_size_of(runtime, largest_batch=2) == 4
+    assert world_size_of(Runtime(world_size=6), largest_batch=4) == 4
+    with pytest.raises(BadConfig, match=r"2 ranks are to share a row .*, and there are 1: set world_size"):
+        world_size_of(runtime.model_copy(update={"world_size": 1}), largest_batch=8)
 
 
 @pytest.mark.parametrize("name", ["tensor", "pipeline"])
