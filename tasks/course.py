@@ -142,9 +142,7 @@ def phase_readings(params: RowOrder, tokens: Tokens) -> list[Reading]:
         BadInput: see `read_rows`.
     """
     readings: list[Reading] = []
-    seq_len = params.seq_len
-    for phase in params.phases:
-        seq_len = phase.seq_len or seq_len
+    for phase, seq_len in zip(params.phases, params.seq_lens, strict=False):
         inherited = phase.mixture is None
         try:
             reading = read_rows(
@@ -187,9 +185,8 @@ def phases_of(params: "PretrainParams", tokens: Tokens) -> list[Phase]:
 def phase_steps(params: RowOrder) -> list[int]:
     """Optimizer steps of each phase."""
     found: list[int] = []
-    seq_len, learnt = params.seq_len, 0
-    for phase in params.phases:
-        seq_len = phase.seq_len or seq_len
+    learnt = 0
+    for phase, seq_len in zip(params.phases, params.seq_lens, strict=False):
         size = phase.batch_size or params.batch_size
         ramp = ramp_of(params) if phase.batch_size is None else []
         found.append(phase.steps or steps_for(phase.tokens or 1, seq_len, size, ramp, learnt if ramp else 0))

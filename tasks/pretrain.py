@@ -7,7 +7,6 @@ A run may have phases: the usual three are the main one, a longer context with a
 annealing to a learning rate of zero on the best data (Grattafiori et al. 2024, section 3.4; OLMo 2, section 4).
 """
 
-from dataclasses import replace
 from logging import Logger
 from typing import Literal, Self
 
@@ -39,7 +38,9 @@ class PretrainParams(RowOrder):
         "causal",
         description="causal: the next token. masked: BERT's (15 %, 80/10/10), for comparisons; it cannot write text.",
     )
-    max_seq_len: int | None = Field(None, ge=8, description="Longest sequence the model will take; empty: seq_len.")
+    max_seq_len: int | None = Field(
+        None, ge=8, description="Longest sequence the model will take, in tokens; empty: its longest rows."
+    )
     steps: int | None = Field(None, ge=1, description="Optimizer steps; empty: what `tokens` or `epochs` says.")
     tokens: int | None = Field(None, ge=1, description="Tokens to learn from, repeats included; empty: see `epochs`.")
     epochs: float = Field(1.0, gt=0, description="Passes over the training split, without steps and tokens.")
@@ -51,7 +52,9 @@ class PretrainParams(RowOrder):
         None, description="Leave out steps whose loss or gradient norm is an outlier; empty: take every step."
     )
     export: Literal["last", "best", "average"] = Field(
-        "last", description="Weights of the model: the last step's, the lowest validation loss's, or a mean of steps."
+        "last",
+        description="Weights of the model: the last step's, those of the lowest validation loss since the last change"
+        " of context, or a mean of steps.",
     )
     average: Average | None = Field(None, description="Which steps are averaged, with export: average.")
     optim: OptimConfig = Field(default_factory=OptimConfig, description="Optimizer and schedule.")
@@ -93,15 +96,14 @@ def shape_of(params: PretrainParams, vocab_size: int) -> ModelConfig | LSTMConfi
         BadConfig: sizes that do not fit each other.
     """
     try:
-        first = params.phases[0].seq_len if params.phases else None
-        longest = max(params.max_seq_len or 0, params.seq_len, first or 0)
+        longest = max(params.max_seq_len or 0, params.seq_lens[0])  # a later phase makes it longer itself
         return params.shape.network(vocab_size, longest, params.objective == "causal")
     except ValueError as error:
         reason = " ".join(line.strip() for line in str(error).splitlines()[1:3])  # pydantic's first line names a class
         raise BadConfig(f"pretrain.shape: {reason}") from error
 
 
-@stage("pretrain", version=2, libraries=("torch", "deepspeed"), tables={})
+@stage("pretrain", version=3, libraries=("torch", "deepspeed"), tables={})
 def pretrain(
     tokens: Tokens, tokenizer: Vocabulary, model: Model | None, params: PretrainParams, runtime: Runtime, out: Draft
 ) -> None:
@@ -118,9 +120,7 @@ def pretrain(
     if model is not None and model.encoder.vocab_size != encoder.vocab_size:
         raise BadInput(f"{model.ref} has another vocabulary than {tokenizer.ref}")
     shape = shape_of(params, encoder.vocab_size) if model is None else model.shape
-    # Phases have rows of their own; the job's say then only how long those of validation are.
-    first = replace(phase_readings(params, tokens)[0], seq_len=params.seq_len, shares=()) if params.phases else None
-    reading = first or reading_of(params, tokens)
+    reading = phase_readings(params, tokens)[0] if params.phases else reading_of(params, tokens)
     held_out = held_out_files(tokens, params, out.log)
     phases = phases_of(params, tokens)
     steps = sum(phase.steps for phase in phases) or steps_of(params, reading.n_rows)
@@ -184,16 +184,18 @@ def holds_out_a_row(tokens: Tokens, seq_len: int) -> bool:
 
 
 def held_out_files(tokens: Tokens, params: PretrainParams, log: Logger) -> list[TokenFile]:
-    """The validation split's files; none when they do not fill a row, which the log says.
+    """The validation split's files; none when they fill no phase's row. The log says which phases go without.
 
     Raises:
-        BadInput: they do not, and the weights to export are those that validate best.
+        BadInput: they do not fill the last phase's, and the weights to export are those that validate best.
     """
-    if holds_out_a_row(tokens, params.seq_len):
-        return token_files(tokens, "validation")
-    n_tokens = held_out_tokens(tokens)
-    short = f"the {n_tokens:,} tokens of {tokens.ref} for validation do not fill one row of {params.seq_len:,}"
-    if params.export == "best":
-        raise BadInput(f"{short}, so nothing would tell which weights are best (export: best)")
-    log.warning("%s: there will be no validation", short)
-    return []
+    short = [seq_len for seq_len in dict.fromkeys(params.seq_lens) if not holds_out_a_row(tokens, seq_len)]
+    for seq_len in short:
+        told = (
+            f"the {held_out_tokens(tokens):,} tokens of {tokens.ref} for validation do not fill one row of {seq_len:,}"
+        )
+        if params.export == "best" and seq_len == params.seq_lens[-1]:
+            raise BadInput(f"{told}, so nothing would tell which weights are best (export: best)")
+        where = " in phases with such rows" if params.phases else ""
+        log.warning("%s: there will be no validation%s", told, where)
+    return [] if {*short} == {*params.seq_lens} else token_files(tokens, "validation")

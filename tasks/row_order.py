@@ -51,7 +51,7 @@ class PhaseParams(Params):
 class RowOrder(Params):
     """Rows, batches, domains and phases of a run."""
 
-    seq_len: int = Field(256, ge=8, description="Tokens in a row.")
+    seq_len: int = Field(256, ge=8, description="Tokens in a row, until a phase says another length.")
     batch_size: int = Field(16, ge=1, description="Rows in a global batch, over all ranks.")
     phases: list[PhaseParams] = Field(
         default_factory=list, description="Stretches of the run, which then say how long it is; empty: it is one."
@@ -68,6 +68,14 @@ class RowOrder(Params):
         " Counted anew where a phase reads rows of another length or split. Empty: as the recipe says, or any.",
     )
     seed: int = Field(0, ge=0, description="Of the initial weights and of the order of rows.")
+
+    @property
+    def seq_lens(self) -> list[int]:
+        """Tokens in a row of each phase; of a run without phases one length."""
+        found: list[int] = []
+        for phase in self.phases:
+            found.append(phase.seq_len or (found[-1] if found else self.seq_len))
+        return found or [self.seq_len]
 
     @model_validator(mode="after")
     def _ramp_in_order(self) -> Self:

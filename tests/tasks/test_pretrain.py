@@ -126,12 +126,35 @@ def test_too_little_to_validate_on_is_said_and_refused_where_it_decides(
         job_of(made, monkeypatch, {"seq_len": 1024, "export": "best"})
 
 
+def test_a_phase_too_long_to_validate_goes_without_unless_it_decides(
+    made: tuple[Store, Artifact, Tokens], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    phases = [{"name": "main", "steps": 1, "seq_len": 64}, {"name": "long", "steps": 1, "seq_len": 1024}]
+    given = {"steps": None, "phases": phases}
+    with caplog.at_level(logging.WARNING, logger="sluice.pretrain"):
+        assert job_of(made, monkeypatch, given).data.validation
+    assert "do not fill one row of 1,024: there will be no validation in phases with such rows" in caplog.text
+    with pytest.raises(BadInput, match=r"fill one row of 1,024, .*\(export: best\)"):
+        job_of(made, monkeypatch, {**given, "export": "best"})
+    assert job_of(made, monkeypatch, {**given, "phases": phases[::-1], "export": "best"}).data.validation
+
+
+def test_a_length_that_no_phase_has_counts_for_nothing(
+    made: tuple[Store, Artifact, Tokens], monkeypatch: pytest.MonkeyPatch
+):
+    """The default of 256 tokens would else decide what the model takes and how many rows are held at once."""
+    phases = [{"name": "main", "steps": 1, "seq_len": 64}, {"name": "on", "steps": 1}]
+    job = job_of(made, monkeypatch, {"steps": None, "phases": phases})
+    assert job.data.seq_len == 64
+    assert job.shape is not None and job.shape.max_seq_len == 64
+
+
 def test_rows_that_every_phase_replaces_are_not_asked_for(
     made: tuple[Store, Artifact, Tokens], monkeypatch: pytest.MonkeyPatch
 ):
     phase = {"name": "main", "steps": 2, "mixture": "natural", "seq_len": 64}
     job = job_of(made, monkeypatch, {"seq_len": 32, "steps": None, "mixture": {"poems": 1.0}, "phases": [phase]})
-    assert job.data.seq_len == 32 and job.data.validation
+    assert job.data.seq_len == 64 and job.data.validation
     assert [path.name for path in job.phases[0].data.train] == ["train-00000"]  # type: ignore[union-attr]
 
 
