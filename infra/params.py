@@ -53,10 +53,18 @@ class Runtime(BaseModel):
 
     cores: int | None = Field(None, ge=1, description="Cores to use; empty means all that this process may use.")
     spark: SparkRuntime = Field(default_factory=SparkRuntime, description="The Spark session.")
-    world_size: int | None = Field(None, ge=1, description="Training processes (ranks); empty means `cores`.")
+    world_size: int | None = Field(
+        None,
+        ge=1,
+        description="Training processes (ranks); empty: `cores`, in whole groups of parallel.sequence. More than the"
+        " largest batch has rows are not started; while a growing batch has fewer, the others wait.",
+    )
     threads_per_rank: int = Field(1, ge=1, description="Intra-op threads of each training process.")
     micro_batch_size: int | None = Field(
-        None, ge=1, description="Sequences a rank holds at once; empty means the whole of its share of the batch."
+        None,
+        ge=1,
+        description="Sequences a rank holds at once, in proportion fewer of longer phases than the first; empty means"
+        " the whole of its share of the batch.",
     )
     zero_stage: Literal[0, 1, 2, 3] = Field(1, description="DeepSpeed ZeRO stage.")
     activation_checkpointing: bool = Field(
@@ -68,10 +76,26 @@ class Runtime(BaseModel):
     peak_flops: float | None = Field(
         None, gt=0, description="FLOP/s of one rank's device at its best, for MFU; empty: measured by a matrix product."
     )
+    checkpoint_every: int | None = Field(
+        None,
+        ge=1,
+        description="Optimizer steps between checkpoints, which is what a kill costs at most; empty: a twentieth of the"
+        " run, at most 500.",
+    )
     keep_checkpoints: int = Field(2, ge=1, description="Checkpoints of a run in progress that are kept.")
     csv: bool = Field(False, description="Write a CSV file a metric, beside metrics.jsonl and TensorBoard's events.")
     launcher: Literal["torchrun", "deepspeed"] = Field("torchrun", description="What starts the ranks.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Verbosity of the log.")
+
+    @model_validator(mode="after")
+    def _whole_groups(self) -> Self:
+        together = self.parallel.sequence
+        if self.world_size is not None and self.world_size % together:
+            raise ValueError(
+                f"world_size {self.world_size} is no multiple of parallel.sequence {together}, the ranks that share a"
+                " row: change one of them"
+            )
+        return self
 
 
 def first_problem(error: ValidationError, where: str = "") -> str:

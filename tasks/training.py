@@ -93,20 +93,13 @@ def write_token_bytes(encoder: Encoder, path: Path, rows: int) -> Path:
 
 
 def world_size_of(runtime: Runtime, largest_batch: int) -> int:
-    """Ranks to start: as told, else one a core; never more groups of them than there are samples in any batch.
+    """Ranks to start: as told, else one a core in whole groups; never more groups than the largest batch has samples.
 
-    Where batches grow, some ranks have nothing to do in the small ones.
-
-    Raises:
-        BadConfig: fewer ranks than are to share a row.
+    Where batches grow, some ranks have a row without labels in the small ones, which changes no loss.
     """
     together = runtime.parallel.sequence
-    ranks = runtime.world_size or runtime.cores or usable_cores()
-    if ranks < together:
-        raise BadConfig(
-            f"runtime: {together} ranks are to share a row (parallel.sequence), and there are {ranks}: set world_size"
-        )
-    return min(ranks // together, largest_batch) * together
+    groups = max(1, (runtime.world_size or runtime.cores or usable_cores()) // together)
+    return min(groups, largest_batch) * together
 
 
 def layout_of(
@@ -144,7 +137,7 @@ def largest_batch(job: Job) -> int:
 
 def work_of(out: Draft, runtime: Runtime, steps: int) -> Work:
     """Where and how a run of `steps` works."""
-    every = max(1, min(MOST_STEPS_BETWEEN_CHECKPOINTS, steps // CHECKPOINTS_A_RUN))
+    every = runtime.checkpoint_every or max(1, min(MOST_STEPS_BETWEEN_CHECKPOINTS, steps // CHECKPOINTS_A_RUN))
     return Work(
         folder=out.keep / "run",
         export=out.keep / "run" / "export",
@@ -232,6 +225,9 @@ def _train(job: Job, runtime: Runtime, out: Draft) -> None:
     write_text(job_file, job.model_dump_json(indent=1))
     follower = Follower(folder / METRICS, job.steps, out)
     world_size = world_size_of(runtime, largest_batch(job))
+    if runtime.world_size is not None and world_size < runtime.world_size:
+        told = "runtime.world_size is %d, but no batch has more than %d rows: the other ranks are not started"
+        out.log.warning(told, runtime.world_size, largest_batch(job))
     out.log.info("training for %d steps on %d ranks; log: %s", job.steps, world_size, folder / "train.log")
     try:
         run_child(

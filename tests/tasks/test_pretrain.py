@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from infra.errors import BadConfig, BadInput
+from infra.errors import BadInput
 from infra.params import Runtime
 from infra.store import Artifact, Store
 from model.job import Job, Phase
@@ -202,8 +202,15 @@ def test_ranks_that_share_rows_come_in_groups():
     assert world_size_of(runtime, largest_batch=8) == 6
     assert world_size_of(runtime, largest_batch=2) == 4
     assert world_size_of(Runtime(world_size=6), largest_batch=4) == 4
-    with pytest.raises(BadConfig, match=r"2 ranks are to share a row .*, and there are 1: set world_size"):
-        world_size_of(runtime.model_copy(update={"world_size": 1}), largest_batch=8)
+    one_core = Runtime.model_validate({"cores": 1, "parallel": {"sequence": 2}})
+    assert world_size_of(one_core, largest_batch=8) == 2
+    assert world_size_of(one_core.model_copy(update={"cores": 5}), largest_batch=8) == 4
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_ranks_that_make_no_whole_groups_are_refused(world_size: int):
+    with pytest.raises(ValidationError, match=f"world_size {world_size} is no multiple of parallel.sequence 2"):
+        Runtime.model_validate({"world_size": world_size, "parallel": {"sequence": 2}})
 
 
 @pytest.mark.parametrize("name", ["tensor", "pipeline"])
@@ -219,3 +226,6 @@ def test_the_runtime_reaches_the_work(tmp_path: Path):
     given = {"parallel": {"sequence": 2}, "peak_flops": 1e12, "keep_checkpoints": 5, "csv": True}
     work = work_of(Folder(), Runtime.model_validate(given), 100)  # type: ignore[arg-type]
     assert (work.sequence_parallel, work.peak_flops, work.keep_checkpoints, work.csv) == (2, 1e12, 5, True)
+    for steps, told, every in ((100, None, 5), (10, None, 1), (100_000, None, 500), (100_000, 20, 20), (10, 7, 7)):
+        work = work_of(Folder(), Runtime(checkpoint_every=told), steps)  # type: ignore[arg-type]
+        assert work.checkpoint_every == every
