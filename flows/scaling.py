@@ -8,7 +8,7 @@ an ordinary artifact, so a study that was killed, or got another budget, makes o
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import replace
 from typing import Any
@@ -166,7 +166,8 @@ def each(work: Callable[[PlannedRun], None], runs: Sequence[PlannedRun], at_once
     with ThreadPoolExecutor(at_once) as pool:
         futures = [pool.submit(copy_context().run, work, run) for run in runs]
         try:
-            for future in futures:
+            wait(futures, return_when=FIRST_EXCEPTION)
+            for future in sorted(futures, key=lambda one: not one.done()):  # the one that failed, not the slowest first
                 future.result()
         except BaseException:
             stop.set()

@@ -86,8 +86,8 @@ class PlanParams(Params):
             raise ValueError("say how large the model is: --params, as in 70e9, or --preset")
         if (self.layers is None) != (self.hidden is None):
             raise ValueError("give both --layers and --hidden, or neither")
-        if self.preset is not None and (self.layers or self.heads or self.kv_heads or self.kv_width):
-            raise ValueError("--preset says layers, widths and heads: leave those out")
+        if self.preset is not None and (self.params or self.layers or self.heads or self.kv_heads or self.kv_width):
+            raise ValueError("--preset says parameters, layers, widths and heads: leave those out")
         if self.kv_heads is not None and self.heads is None:
             raise ValueError("--kv-heads needs --heads: their ratio says how wide a key is")
         if self.kv_heads is not None and self.kv_width is not None:
@@ -100,11 +100,9 @@ class PlanParams(Params):
         """The shape asked for, the preset's, or the usual one for so many parameters."""
         if self.preset is not None:
             shape = ModelConfig(vocab_size=self.vocab, max_seq_len=self.seq_len, **PRESETS[self.preset])
-            params = self.params or shape.n_params
-            lookup = shape.n_params - shape.n_matmul_params
             return Sizes(
-                params,
-                params - lookup,
+                shape.n_params,
+                shape.n_matmul_params,
                 shape.n_layers,
                 shape.hidden_size,
                 shape.n_heads * shape.head_size,
@@ -238,20 +236,26 @@ def _warnings(
     asked: PlanParams, flops: float, exact: float, training: tuple[TrainingMemory, ...], device: Accelerator
 ) -> list[str]:
     found = []
-    if flops >= REPORTING_FLOPS:
+    most = max(flops, exact)
+    if most >= REPORTING_FLOPS:
         found.append(
-            f"{flops:.2g} FLOP is at or above 1e26: runs of this size were reportable in the United States"
+            f"{most:.2g} FLOP is at or above 1e26: runs of this size were reportable in the United States"
             " (Executive Order 14110, since revoked) and are regulated elsewhere; ask before you start"
         )
-    elif flops >= SYSTEMIC_RISK_FLOPS:
-        found.append(
-            f"{flops:.2g} FLOP is above 1e25: the EU presumes systemic risk (Regulation 2024/1689, article 51)"
-        )
+    elif most >= SYSTEMIC_RISK_FLOPS:
+        found.append(f"{most:.2g} FLOP is above 1e25: the EU presumes systemic risk (Regulation 2024/1689, article 51)")
     if all(one.total > device.memory for one in training):
-        least = min(one.total for one in training)
+        least = min(training, key=lambda one: one.total)
+        whole = least.buffers + least.activations + least.logits
+        advice = (
+            f"{whole / 1e9:.0f} GB of it no number of GPUs divides (bf16 copies, activations, logits): take a smaller"
+            " micro-batch, --checkpointing, or a smaller model"
+            if whole > device.memory
+            else "take more GPUs, a smaller micro-batch, or --checkpointing"
+        )
         found.append(
-            f"no ZeRO stage fits {device.name} ({device.memory / 1e9:.0f} GB): the least is {least / 1e9:.0f} GB a GPU;"
-            " take more GPUs, a smaller micro-batch, or --checkpointing"
+            f"no ZeRO stage fits {device.name} ({device.memory / 1e9:.0f} GB): the least is"
+            f" {least.total / 1e9:.0f} GB a GPU; {advice}"
         )
     if asked.count == "6nd" and exact > flops * (1 + ATTENTION_WORTH_SAYING):
         found.append(

@@ -9,7 +9,7 @@ since the loss of a run that is stopped half-way says nothing about one that was
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from infra.errors import BadConfig
@@ -19,7 +19,7 @@ from model.presets import lstm_for_params
 from tasks.course import Shown, shown
 from tasks.pretrain import PretrainParams, shape_of
 from tasks.scaling.isoflop import MIN_SIZES
-from tasks.scaling.settings import GridParams, Point
+from tasks.scaling.settings import NEAR, OWN_MIXTURE, GridParams, Point
 from tasks.scaling.shapes import shape_near
 from tasks.shape import Shape
 from tasks.tokens.files import Tokens
@@ -98,7 +98,7 @@ def plan_runs(grid: GridParams, base: PretrainParams, vocab_size: int, tokens: T
         known = planned.get(run.identity)
         if known is not None:  # the same run answers two questions
             tags = known.tags + tuple(tag for tag in run.tags if tag not in known.tags)
-            run = PlannedRun(**{**vars(run), "in_grid": known.in_grid or run.in_grid, "tags": tags})
+            run = replace(run, in_grid=known.in_grid or run.in_grid, tags=tags)
         planned[run.identity] = run
     for budget, sizes in sizes_left.items():
         if len(sizes) < MIN_SIZES:
@@ -107,12 +107,16 @@ def plan_runs(grid: GridParams, base: PretrainParams, vocab_size: int, tokens: T
                 f"scaling: budget {budget:.3g} FLOP has {len(sizes)} sizes left and needs {MIN_SIZES} ({told})"
             )
     variants = Counter((tag.kind, tag.flops, tag.params) for run in planned.values() for tag in run.tags)
-    for (kind, flops, params), n in sorted(variants.items()):
-        if n < 2:
-            left_out.append(
-                f"{kind} at {flops:.3g} FLOP, {params:.3g} parameters: one run, and nothing to compare it with"
-            )
-    runs = sorted(planned.values(), key=lambda run: (not run.in_grid, run.budget, run.size))
+    lonely = {point for point, n in variants.items() if n < 2}
+    for kind, flops, params in sorted(lonely):
+        left_out.append(f"{kind} at {flops:.3g} FLOP, {params:.3g} parameters: one run, and nothing to compare it with")
+    kept = [
+        replace(run, tags=tuple(tag for tag in run.tags if (tag.kind, tag.flops, tag.params) not in lonely))
+        for run in planned.values()
+    ]
+    runs = sorted(
+        (run for run in kept if run.in_grid or run.tags), key=lambda run: (not run.in_grid, run.budget, run.size)
+    )
     return Plan(tuple(runs), tuple(left_out))
 
 
@@ -204,8 +208,8 @@ def _compared(grid: GridParams, base: PretrainParams, vocab_size: int) -> Iterat
         yield tag("architecture", point, "transformer"), base, own
         yield tag("architecture", point, "lstm"), base, Shape(architecture="lstm", hidden_size=width, n_layers=layers)
     for point in compare.width_depth.at:
-        for aspect in sorted(compare.width_depth.aspects):
-            shape = shape_near(point.params, vocab_size, aspect)
+        shapes = (shape_near(point.params, vocab_size, aspect) for aspect in sorted(compare.width_depth.aspects))
+        for shape in dict.fromkeys(shapes):  # two aspects may come to one shape, since widths go in steps
             yield tag("width_depth", point, f"{shape.hidden_size} x {shape.n_layers}"), base, shape
     for point in compare.rates.at:
         for factor in sorted(compare.rates.factors):
@@ -218,7 +222,7 @@ def _compared(grid: GridParams, base: PretrainParams, vocab_size: int) -> Iterat
             )
     for point in compare.mixtures.at:
         shape = shape_near(point.params, vocab_size, grid.aspect)
-        named = {"as pretrain.mixture": base.mixture, **compare.mixtures.mixtures}
+        named = {OWN_MIXTURE: base.mixture, **compare.mixtures.mixtures}
         for name, mixture in named.items():
             yield tag("mixture", point, name), base.model_copy(update={"mixture": mixture}), shape
     for point in compare.objectives.at:
@@ -241,6 +245,8 @@ def _reason_against(run: PlannedRun, grid: GridParams) -> str:
     steps = run.params.steps or 0
     if steps < grid.min_steps:
         return f"{steps} steps, and min_steps is {grid.min_steps}"
+    if abs(math.log(run.flops / run.budget)) > math.log(NEAR) / 2:
+        return f"whole steps come to {run.flops:.3g} FLOP, too far from the budget to be of it"
     if run.epochs > grid.max_epochs:
         return f"shows its text {run.epochs:.1f} times, and max_epochs is {grid.max_epochs:g}"
     return run.refusal

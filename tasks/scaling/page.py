@@ -39,6 +39,13 @@ EXPLAINED = {
 }
 
 
+VERDICTS = {  # on a measurement: beside the number, and in a sentence
+    True: ("inside", "as predicted"),
+    False: ("outside", "not as predicted"),
+    None: ("no interval", "with no interval to hold it against"),
+}
+
+
 @dataclass(frozen=True)
 class Study:
     """What the page tells."""
@@ -106,7 +113,7 @@ def tiles(study: Study) -> list[tuple[str, str, str]]:
         note = f"at {power_of_ten(one.flops)} FLOP, {_bounds(best)}"
         found.append(("loss, predicted", f"{best.value:.3f}", note))
         if one.measured is not None:
-            found.append(("loss, measured", f"{one.measured:.3f}", "inside" if best.holds(one.measured) else "outside"))
+            found.append(("loss, measured", f"{one.measured:.3f}", VERDICTS[best.holds(one.measured)][0]))
     return found
 
 
@@ -125,7 +132,7 @@ def sentence(study: Study) -> str:
         best = one.parametric or one.isoflop
         if best is None or one.measured is None:
             continue
-        verdict = "as predicted" if best.holds(one.measured) else "not as predicted"
+        verdict = VERDICTS[best.holds(one.measured)][1]
         parts.append(
             f"A run of {short_number(one.params)} parameters on {short_number(one.tokens)} tokens, which no fit has"
             f" seen, came to {one.measured:.3f}, {verdict}: {best.value:.3f} ({_bounds(best)})."

@@ -8,6 +8,7 @@ matters: with the mean the optimiser's tolerance is reached too early, which is 
 Intervals are percentiles of fits to runs drawn with replacement, as theirs.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -31,30 +32,61 @@ SEARCH_ITERATIONS = 250  # from each start, and of resampled fits; the lowest of
 MIN_RUNS = 6  # one more than there are constants
 TOLERANCE = 1e-12
 MAX_ITERATIONS = 3000
-LARGEST_LOG = 700.0  # of a constant that is still a float: resampled fits may run away along a flat valley
+LARGEST_LOG = 700.0  # of a number that is still a float
 
 
 @dataclass(frozen=True)
 class ParametricLaw:
-    """The five constants; `objective` is the summed Huber loss of the fit."""
+    """The five constants, those of the terms as logarithms; `objective` is the summed Huber loss of the fit.
 
-    e: float
-    a: float
-    b: float
+    As logarithms since resampled fits may run away along a flat valley, where A is no float any more.
+    """
+
+    log_e: float
+    log_a: float
+    log_b: float
     alpha: float
     beta: float
     objective: float = 0.0
 
+    @classmethod
+    def of(cls, e: float, a: float, b: float, alpha: float, beta: float) -> "ParametricLaw":
+        """The law with these constants, as papers give them."""
+        return cls(float(np.log(e)), float(np.log(a)), float(np.log(b)), alpha, beta)
+
+    @property
+    def e(self) -> float:
+        """The irreducible loss, nats a token."""
+        return float(np.exp(self.log_e))
+
+    @property
+    def a(self) -> float:
+        """Of the term in parameters; infinite where it is no float."""
+        return float(np.exp(self.log_a)) if self.log_a < LARGEST_LOG else math.inf
+
+    @property
+    def b(self) -> float:
+        """Of the term in tokens, likewise."""
+        return float(np.exp(self.log_b)) if self.log_b < LARGEST_LOG else math.inf
+
     def loss(self, params: float | FloatArray, tokens: float | FloatArray) -> float | FloatArray:
         """Predicted loss, nats a token."""
-        return self.e + self.a / np.power(params, self.alpha) + self.b / np.power(tokens, self.beta)
+        of_params = np.exp(np.minimum(self.log_a - self.alpha * np.log(params), LARGEST_LOG))
+        of_tokens = np.exp(np.minimum(self.log_b - self.beta * np.log(tokens), LARGEST_LOG))
+        return self.e + of_params + of_tokens
 
-    def optimum(self, flops: float, flops_per_param_token: float = 6.0) -> tuple[float, float]:
-        """(parameters, tokens) of the lowest loss for a budget, with flops = k N D (section 3.3, equation 4)."""
-        total = self.alpha + self.beta
-        g = (self.alpha * self.a / (self.beta * self.b)) ** (1 / total)
-        nd = flops / flops_per_param_token
-        return g * nd ** (self.beta / total), nd ** (self.alpha / total) / g
+    def optimum(self, flops: float, cost: float = 6.0, growth: float = 1.0) -> tuple[float, float]:
+        """(parameters, tokens) of the lowest loss for a budget of D * cost * N^growth FLOPs.
+
+        With growth 1, section 3.3, equation 4. Attention and head make a token of a small network dearer than 6 N, and
+        less so the larger it is: growth is below 1. Not finite where the law is too steep for floats.
+        """
+        total = self.alpha + growth * self.beta
+        log_g = (np.log(self.alpha / (growth * self.beta)) + self.log_a - self.log_b) / total
+        log_n = log_g + (np.log(flops) - np.log(cost)) * self.beta / total
+        log_d = np.log(flops) - np.log(cost) - growth * log_n
+        with np.errstate(over="ignore"):
+            return float(np.exp(log_n)), float(np.exp(log_d))
 
     @property
     def exponent(self) -> float:
@@ -170,5 +202,4 @@ def _minimise(
 
 def _law(theta: FloatArray, value: float) -> ParametricLaw:
     log_a, log_b, log_e, alpha, beta = (float(x) for x in theta)
-    e, a, b = (float(np.exp(min(x, LARGEST_LOG))) for x in (log_e, log_a, log_b))
-    return ParametricLaw(e, a, b, alpha, beta, value)
+    return ParametricLaw(log_e, log_a, log_b, alpha, beta, value)

@@ -17,6 +17,7 @@ from tasks.scaling.rows import RunRow, budgets_of
 
 FEW_BUDGETS = 3  # below that a line through the vertices has nothing to be checked by
 CONSTANTS = 5  # of L(N, D)
+NO_IRREDUCIBLE = 0.01  # of the lowest loss: an E below that share of it is none
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class Estimate:
     low: float | None = None
     high: float | None = None
 
-    def holds(self, measured: float) -> bool:
-        """Whether a measurement lies within the interval."""
-        return self.low is not None and self.high is not None and self.low <= measured <= self.high
+    def holds(self, measured: float) -> bool | None:
+        """Whether a measurement lies within the interval; None without one."""
+        return None if self.low is None or self.high is None else self.low <= measured <= self.high
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,12 @@ class Laws:
         if self.parametric is None or not _falls(self.parametric.law):
             return None
         drawn = [self._optimum_of(law, flops)[which] for law in self.parametric.resampled if _falls(law)]
+        drawn = [value for value in drawn if np.isfinite(value)]
         return _estimate(self._optimum_of(self.parametric.law, flops)[which], percentiles(drawn))
 
     def _optimum_of(self, law: ParametricLaw, flops: float) -> tuple[float, float]:
-        """(parameters, tokens) at the optimum, with a token's FLOPs as the grid had them near that size."""
-        first, _ = law.optimum(flops)
-        return law.optimum(flops, float(self.cost(first)) / first)
+        """(parameters, tokens) at the optimum, with FLOPs a token by size as the grid had them."""
+        return law.optimum(flops, float(np.exp(self.cost.log_k)), self.cost.exponent)
 
     def predict(self, flops: float, params: float, tokens: float) -> Prediction:
         """The loss of one run of this size and length, the scatter of single runs included."""
@@ -179,6 +180,9 @@ def _parametric(
     for name, value in (("A / N^alpha", law.alpha), ("B / D^beta", law.beta)):
         if value <= 0:
             warnings.append(f"the parametric form's {name} does not fall: its exponent is {value:.3g}")
+    least = min(run.loss for run in runs)
+    if law.e < NO_IRREDUCIBLE * least:
+        warnings.append(f"the parametric form has no irreducible loss (E = {law.e:.2g}): it falls too far, far out")
     n = len(runs)
     widened = float(np.sqrt(n / (n - CONSTANTS)))
     residuals = [widened * float(np.log(run.loss / float(law.loss(run.params, run.tokens)))) for run in runs]

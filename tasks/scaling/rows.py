@@ -123,7 +123,8 @@ def check_comparable(models: Iterable[Artifact]) -> None:
     """Refuse losses that mean different things.
 
     Raises:
-        BadInput: two runs have another tokenizer, or other tokens to be measured on.
+        BadInput: two runs have another tokenizer, other tokens or rows of them to be measured on, or one exports other
+            weights than its last ones.
     """
     first: Artifact | None = None
     for model in models:
@@ -132,6 +133,23 @@ def check_comparable(models: Iterable[Artifact]) -> None:
         for role in ("tokenizer", "tokens"):
             if model.manifest.parents.get(role) != first.manifest.parents.get(role):
                 raise BadInput(f"{model.ref} and {first.ref} have other {role}: their losses cannot be compared")
+        for name in ("seq_len", "validation_rows", "export"):
+            one, other = (run.manifest.params.get(name) for run in (model, first))
+            if one != other:
+                raise BadInput(f"{model.ref} has {name} {one}, {first.ref} {other}: their losses are not of one kind")
+
+
+def check_one_family(rows: Sequence[RunRow]) -> None:
+    """Refuse to fit one law to runs of several kinds.
+
+    Raises:
+        BadInput: two differ in more than size, length, seed and rate.
+    """
+    for row in rows:
+        for name in ("architecture", "optimizer", "mixture"):
+            one, other = getattr(row, name), getattr(rows[0], name)
+            if one != other:
+                raise BadInput(f"{row.ref} has {name} {one}, {rows[0].ref} {other}: one law is of runs of one kind")
 
 
 def run_table(rows: Iterable[RunRow]) -> pa.Table:

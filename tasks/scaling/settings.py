@@ -13,10 +13,12 @@ from pydantic import Field, model_validator
 
 from infra.params import Params
 from model.presets import WIDTH_A_LAYER
+from tasks.row_order import MixtureParam
 from tasks.scaling.isoflop import MIN_SIZES
 from tasks.shape import Shape
 
 Flops = Annotated[float, Field(gt=0)]
+OWN_MIXTURE = "as pretrain.mixture"
 NEAR = 1.1  # budgets (or sizes) nearer to each other than this factor are taken for one
 
 
@@ -54,9 +56,16 @@ class MixtureComparison(Params):
     """Data mixtures, all measured on the same held-out text."""
 
     at: tuple[Point, ...] = Field((), description="Where; empty: not compared.")
-    mixtures: dict[str, dict[str, Annotated[float, Field(ge=0)]]] = Field(
-        default_factory=dict, description="Name -> domain -> weight, beside pretrain.mixture, which is always there."
+    mixtures: dict[str, MixtureParam] = Field(
+        default_factory=dict,
+        description="Name -> natural, recipe, or domain -> weight; beside pretrain.mixture, which is always there.",
     )
+
+    @model_validator(mode="after")
+    def _other_names(self) -> Self:
+        if OWN_MIXTURE in self.mixtures:
+            raise ValueError(f"{OWN_MIXTURE!r} is what the grid's own mixture is called: give yours another name")
+        return self
 
 
 class ObjectiveComparison(Params):
@@ -108,8 +117,8 @@ class GridParams(Params):
     def _a_grid(self) -> Self:
         ordered = sorted(self.budgets)
         for low, high in pairwise(ordered):
-            if high < low * NEAR:
-                raise ValueError(f"budgets {low:.3g} and {high:.3g} are nearly equal: a tenth apart at least")
+            if high < low * NEAR**2:  # runs come within a tenth of their budget, see `grid`
+                raise ValueError(f"budgets {low:.3g} and {high:.3g} are nearly equal: a fifth apart at least")
         if self.shapes:
             if len(set(self.shapes)) < MIN_SIZES:
                 raise ValueError(f"a parabola needs at least {MIN_SIZES} different shapes, not {len(set(self.shapes))}")

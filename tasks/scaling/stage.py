@@ -29,7 +29,7 @@ from tasks.scaling.isoflop import MIN_SIZES, PowerLaw
 from tasks.scaling.page import Study, render
 from tasks.scaling.prediction import Estimate, Laws, Prediction, fit_laws
 from tasks.scaling.recommended import FILE, Recommendation, recommend, recommended_yaml
-from tasks.scaling.rows import RUNS, RunRow, check_comparable, read_run, run_table
+from tasks.scaling.rows import RUNS, RunRow, check_comparable, check_one_family, read_run, run_table
 
 PAGE = "scaling.html"
 FIT = "fit.json"
@@ -84,6 +84,7 @@ def scaling_fit(
     fitted = [read_run(model, "grid") for model in runs]
     others = [read_run(model, "compared") for model in beside]
     unseen = [read_run(model, "heldout") for model in later]
+    check_one_family([*fitted, *unseen])
     laws = fit_laws(fitted, params.bootstrap, params.seed)
     grid = [_in_budget(row, laws) for row in fitted]
     rows = {row.ref: row for row in [*grid, *others, *unseen]}
@@ -234,9 +235,9 @@ def _parametric_json(laws: Laws) -> dict[str, Any] | None:
     law = laws.parametric.law
     names = ("e", "a", "b", "alpha", "beta", "exponent")
     intervals = {name: laws.parametric.interval(name) for name in names}
+    constants = {name: getattr(law, name) for name in (*names, "objective")}
     return {
-        **vars(law),
-        "exponent": law.exponent,
+        **constants,
         "intervals_95": intervals,
         "resampled": len(laws.parametric.resampled),
     }

@@ -225,7 +225,21 @@ def test_what_does_not_fit_is_said_and_what_fits_is_not():
     assert plan(PlanParams(params=1e9, gpus=8, micro_batch=1, seq_len=1024)).warnings == ()
 
 
+def test_flops_with_attention_are_warned_about_too():
+    warnings = plan(PlanParams(params=4e11, tokens=4e13, seq_len=131_072, gpus=100_000)).warnings
+    assert any("1e26" in said for said in warnings)  # 9.6e25 by 6ND
+
+
+def test_what_no_number_of_gpus_divides_is_named():
+    (said,) = [said for said in plan(PlanParams(params=405e9, gpus=16_384)).warnings if "no ZeRO stage fits" in said]
+    assert "no number of GPUs divides" in said and "take more GPUs" not in said
+
+
 def test_bad_plans_are_refused():
+    with pytest.raises(ValidationError, match="--preset says parameters"):
+        PlanParams(preset="8b", params=1e8)
+    with pytest.raises(ValidationError, match="finite"):
+        PlanParams(params=float("inf"))
     with pytest.raises(BadConfig, match="more than the peak of h100"):
         plan(PlanParams(params=1e9, achieved=2e15))
     with pytest.raises(BadConfig, match=r"no GPU is called 'h1000'; known: v100"):

@@ -18,7 +18,7 @@ from tasks.tokens.stage import TokensParams, tokens
 from tests.tasks.mixtures import mixture
 
 # Besiroglu et al. 2024, table 1, with an A and B that put the best size at 1e10 FLOP near 60,000 parameters.
-LAW = ParametricLaw(e=1.8172, a=205.0, b=180.0, alpha=0.3478, beta=0.3658)
+LAW = ParametricLaw.of(e=1.8172, a=205.0, b=180.0, alpha=0.3478, beta=0.3658)
 BEST_RATE = 0.02
 NAMES = ("array", "heap", "queue", "socket", "thread", "parser", "window", "stream")
 

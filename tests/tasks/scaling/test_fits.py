@@ -10,7 +10,7 @@ from tasks.scaling.isoflop import Run, fit_isoflop, fit_parabola, fit_power_law
 from tasks.scaling.parametric import ParametricLaw, fit_parametric, objective
 
 # Besiroglu et al. 2024, arXiv:2404.10102, table 1
-TRUE = ParametricLaw(e=1.8172, a=482.01, b=2085.43, alpha=0.3478, beta=0.3658)
+TRUE = ParametricLaw.of(e=1.8172, a=482.01, b=2085.43, alpha=0.3478, beta=0.3658)
 BUDGETS = (1e18, 1e19, 1e20, 1e21)
 
 
@@ -67,6 +67,21 @@ def test_the_optimum_is_where_the_loss_is_lowest():
     assert around[np.argmin(TRUE.loss(around, 5.76e23 / (6 * around)))] == pytest.approx(n, rel=0.02)
     # Chinchilla's budget: about twenty tokens a parameter
     assert d / n == pytest.approx(20, rel=0.2)
+
+
+@pytest.mark.parametrize("growth", [1.0, 0.95, 0.8])
+def test_the_optimum_minds_what_a_token_costs_at_each_size(growth):
+    flops, cost = 1e20, 6e3 ** (1 - growth) * 6
+    n, d = TRUE.optimum(flops, cost, growth)
+    assert d * cost * n**growth == pytest.approx(flops)
+    around = n * np.geomspace(0.5, 2, 401)
+    assert around[np.argmin(TRUE.loss(around, flops / (cost * around**growth)))] == pytest.approx(n, rel=0.01)
+
+
+def test_a_law_too_steep_for_floats_has_a_loss_and_no_optimum():
+    steep = ParametricLaw(log_e=0.5, log_a=900.0, log_b=3.0, alpha=70.0, beta=0.3)
+    assert steep.a == np.inf and np.isfinite(steep.loss(1e6, 1e8))
+    assert not np.isfinite(ParametricLaw(0.5, 900.0, -900.0, 1e-6, 1e-6).optimum(1e20)).all()
 
 
 def test_the_isoflop_exponent_is_that_of_the_law():

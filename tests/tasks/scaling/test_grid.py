@@ -84,6 +84,7 @@ def test_the_same_run_for_two_questions_is_made_once(corpus):
     masked = by_tag["masked tokens"]
     assert masked.params == by_tag["next tokens"].params.model_copy(update={"objective": "masked"})
     alone = planned(corpus, compare={"width_depth": {"at": [{"flops": 2e10, "params": 5e4}], "aspects": [100, 200]}})
+    assert all(run.in_grid and not run.tags for run in alone.runs)  # what has nothing beside it is not trained
     assert alone.left_out == ("width_depth at 2e+10 FLOP, 5e+04 parameters: one run, and nothing to compare it with",)
 
 
@@ -107,6 +108,14 @@ def test_what_the_stage_would_refuse_is_left_out_and_said(corpus):
     assert len(plan.left_out) == 1 and "pretrain.mixture:" in plan.left_out[0] and "of news" in plan.left_out[0]
 
 
+def test_a_run_whose_whole_steps_miss_its_budget_is_left_out(corpus):
+    """Else it would be taken for one of a budget that nobody asked for, after all have been trained."""
+    per_step = {run.size: run.flops / run.params.steps for run in planned(corpus).runs if run.budget == 1e10}
+    budget = 1.4 * max(per_step.values())  # one step or two, both far from it
+    with pytest.raises(BadConfig, match="too far from the budget to be of it"):
+        planned(corpus, budgets=[budget, 1e10], min_steps=1, growth=0)
+
+
 def test_a_mixture_counts_the_epochs_of_its_scarcest_domain(corpus):
     natural = planned(corpus).runs[0]
     news = planned(corpus, BASE.model_copy(update={"mixture": {"news": 0.9, "code": 0.1}})).runs[0]
@@ -125,7 +134,8 @@ def test_sizes_that_a_vocabulary_forbids_are_one_line(corpus):
     ("given", "message"),
     [
         ({"sizes": [1e4, 1e4, 2e4]}, "at least 3 different sizes, not 2"),
-        ({"budgets": [1e9, 1.05e9]}, "nearly equal"),
+        ({"budgets": [1e9, 1.15e9]}, "nearly equal"),
+        ({"compare": {"mixtures": {"mixtures": {"as pretrain.mixture": "natural"}}}}, "give yours another name"),
         ({"budgets": [1e9]}, "at least 2"),
         ({"shapes": [{"preset": "1m"}]}, "at least 3 different shapes, not 1"),
         ({"shapes": [{"preset": "1m"}, {"preset": "3m"}, {"architecture": "lstm"}]}, "an LSTM goes into"),

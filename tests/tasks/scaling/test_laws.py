@@ -5,7 +5,7 @@ import pytest
 
 from infra.errors import BadInput
 from tasks.scaling.isoflop import Run
-from tasks.scaling.prediction import fit_laws
+from tasks.scaling.prediction import Estimate, fit_laws
 from tasks.scaling.resampling import resample_isoflop
 from tasks.scaling.rows import RunRow, budgets_of
 from tests.tasks.scaling.made_runs import LAW
@@ -124,3 +124,9 @@ def test_draws_without_two_sound_vertices_give_no_fit():
             for c, losses in ((1e12, (3.0, 2.999, 2.9985, 3.02)), (4e12, (2.9, 2.88, 2.87, 2.9)))]  # fmt: skip
     found = resample_isoflop(runs, 200, 0)
     assert 0 < len(found.resampled) <= 200 and len(found.residuals) == 8
+
+
+def test_without_an_interval_there_is_no_verdict():
+    assert (
+        Estimate(3.0).holds(2.9) is None and Estimate(3.0, 2.8, 3.2).holds(2.9) and not Estimate(3, 2, 2.5).holds(2.9)
+    )

@@ -228,6 +228,13 @@ def test_runs_that_cannot_be_compared_are_refused(made: Made, tmp_path):
         made.fit(comparisons=[{"kind": "rate", "flops": 1, "params": 1, "variant": "x", "run": "pretrain/0"}])
     with pytest.raises(BadInput, match="has 2 sizes; a parabola needs 3"):
         scaling_fit.run(made.store, runs=made.grid[:2] + made.grid[4:8])
-    phased = BASE.model_copy(update={"steps": 5, "objective": "masked"})
+    as_grid = {"steps": 5, "validation_rows": None}
+    masked = BASE.model_copy(update={**as_grid, "objective": "masked"})
     with pytest.raises(BadInput, match="one phase, from nothing, on next tokens"):
-        made.fit(heldout=[made.pretend(phased)])
+        made.fit(heldout=[made.pretend(masked)])
+    other_rows = BASE.model_copy(update={**as_grid, "validation_rows": 64})
+    with pytest.raises(BadInput, match=r"has validation_rows 64, pretrain/.* None: their losses are not of one kind"):
+        made.fit(heldout=[made.pretend(other_rows)])
+    adamw = BASE.model_copy(update={**as_grid, "optim": BASE.optim.model_copy(update={"name": "adamw"})})
+    with pytest.raises(BadInput, match=r"has optimizer adamw, pretrain/.* muon: one law is of runs of one kind"):
+        made.fit(heldout=[made.pretend(adamw)])
