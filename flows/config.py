@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from flows.road import RunOptions
 from infra.params import Params, Runtime
+from model.job import NO_HEADS, kv_heads_of
 from tasks.chat_data.stage import ChatDataParams
 from tasks.classifier.stage import DomainModelParams, QualityModelParams
 from tasks.crawl import CrawlParams
@@ -22,7 +23,7 @@ from tasks.filter import FilterParams
 from tasks.measure import MeasureParams
 from tasks.mix.stage import MixParams
 from tasks.pii.stage import PiiParams
-from tasks.pretrain import PretrainParams
+from tasks.pretrain import PretrainParams, shape_of
 from tasks.report.stage import ReportParams
 from tasks.sample_crawl.stage import SampleCrawlParams
 from tasks.scaling.settings import GridParams
@@ -128,12 +129,14 @@ class PretrainSections(FlowConfig):
     tokens: TokensParams = Field(default_factory=TokensParams, description="Token files for training.")
     pretrain: PretrainParams = Field(default_factory=PretrainParams, description="The base model.")
 
+    def kv_heads(self) -> int | None:
+        """Key and value heads of the network to train, as `kv_heads_of` counts them."""
+        return kv_heads_of(shape_of(self.pretrain, self.tokenizer.vocab_size))
+
     @model_validator(mode="after")
     def _pretrain_can_be_divided(self) -> Self:
         params = self.pretrain
-        lengths = [params.seq_len, *(phase.seq_len for phase in params.phases if phase.seq_len is not None)]
-        is_lstm = params.shape.architecture == "lstm"
-        _refuse("pretrain", layout_of("lm", params.optim, self.runtime, lengths, is_lstm))
+        _refuse("pretrain", layout_of("lm", params.optim, self.runtime, params.seq_lens, self.kv_heads()))
         return self
 
 
@@ -144,6 +147,10 @@ class PretrainConfig(PretrainSections):
     start_from: str | None = Field(
         None, description="A model to go on from, with its own tokenizer, as imported-model@latest; empty: a new one."
     )
+
+    def kv_heads(self) -> int | None:
+        """None where the model that it goes on from decides."""
+        return super().kv_heads() if self.start_from is None else None
 
     @model_validator(mode="after")
     def _one_tokenizer(self) -> Self:
@@ -169,10 +176,14 @@ class ScalingConfig(PretrainSections):
     )
     evaluate: EvaluateParams = Field(default_factory=EvaluateParams, description="What is measured then.")
 
+    def kv_heads(self) -> int | None:
+        """None: the grid has shapes of its own."""
+        return None
+
     @model_validator(mode="after")
     def _what_is_compared_can_be_divided(self) -> Self:
         if self.scaling.compare.architectures.at:
-            _refuse("scaling.compare", layout_of("lm", self.pretrain.optim, self.runtime, is_lstm=True))
+            _refuse("scaling.compare", layout_of("lm", self.pretrain.optim, self.runtime, kv_heads=NO_HEADS))
         return self
 
 

@@ -18,6 +18,7 @@ from model.outliers import SkipConfig
 from model.rope_scaling import RopeScaling
 
 Objective = Literal["lm", "mlm", "sft", "dpo"]
+NO_HEADS = 0  # of an LSTM
 
 
 class Strict(BaseModel):
@@ -155,7 +156,7 @@ class Job(Strict):
             compiled=self.work.compile,
             sequence_parallel=self.work.sequence_parallel,
             seq_lens=[part.seq_len for part in parts],
-            is_lstm=isinstance(self.shape, LSTMConfig),
+            kv_heads=kv_heads_of(self.shape),
         )
         if problem:
             raise ValueError(problem)
@@ -186,21 +187,33 @@ def layout_problem(
     compiled: bool,
     sequence_parallel: int,
     seq_lens: Sequence[int],
-    is_lstm: bool,
+    kv_heads: int | None,
 ) -> str:
     """Why a run cannot be divided over ranks as asked, for a person; empty when it can.
 
     Args:
         seq_lens: tokens in a row, of each phase.
+        kv_heads: see `kv_heads_of`.
     """
     if optimizer == "muon" and zero_stage == 3:
         return "muon works at ZeRO stages 0 to 2, since stage 3 leaves no rank whole matrices: lower zero_stage"
     if compiled and zero_stage == 3:
         return "compile works at ZeRO stages 0 to 2, since stage 3 swaps weights while a block runs: lower zero_stage"
     if sequence_parallel > 1:
-        if objective == "dpo" or is_lstm:
+        if objective == "dpo" or kv_heads == NO_HEADS:
             return "parallel.sequence is for transformers that predict tokens, not for dpo or an LSTM: set it to 1"
         for seq_len in seq_lens:
             if seq_len % sequence_parallel:
                 return f"parallel.sequence {sequence_parallel} does not divide rows of {seq_len} tokens: take a divisor"
+        if kv_heads is not None and kv_heads % sequence_parallel:
+            return (
+                f"parallel.sequence {sequence_parallel} does not divide {kv_heads} key and value heads: take a divisor"
+            )
     return ""
+
+
+def kv_heads_of(shape: NetworkConfig | None) -> int | None:
+    """Key and value heads, which ranks that share rows divide; `NO_HEADS` of an LSTM; None: not known yet."""
+    if shape is None:
+        return None
+    return NO_HEADS if isinstance(shape, LSTMConfig) else shape.n_kv_heads

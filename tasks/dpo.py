@@ -5,8 +5,9 @@ first step, and kept with the checkpoints.
 """
 
 import math
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from infra.errors import BadInput
 from infra.params import Params, Runtime
@@ -16,7 +17,7 @@ from model.job import Data
 from tasks.chat_training import Chat, write_preferences
 from tasks.pretrain import Dtype
 from tasks.sft import row_length
-from tasks.training import Model, make_job, model_config, run_job, special_tokens, work_of
+from tasks.training import Model, check_layout, make_job, model_config, run_job, special_tokens, work_of
 
 # One pass, warm-up, linear decay, no decay of weights (Tülu 3, section 5); the rate is for models of a few million
 # parameters: what it does to held-out pairs is in docs/log.md.
@@ -40,6 +41,12 @@ class DpoParams(Params):
     validation_pairs: int | None = Field(256, ge=1, description="Held-out pairs that a validation reads; empty: all.")
     seed: int = Field(0, ge=0, description="Of the order of pairs.")
 
+    @model_validator(mode="after")
+    def _no_z_loss(self) -> Self:
+        if self.optim.z_loss:
+            raise ValueError("optim.z_loss is for what predicts tokens, not for dpo: leave it out")
+        return self
+
 
 @stage("dpo", version=2, libraries=("torch", "deepspeed", "tokenizers"), tables={})
 def dpo(model: Model, chat: Chat, params: DpoParams, runtime: Runtime, out: Draft) -> None:
@@ -50,7 +57,9 @@ def dpo(model: Model, chat: Chat, params: DpoParams, runtime: Runtime, out: Draf
         SluiceError: training failed.
     """
     encoder = model.encoder
-    seq_len = row_length(params.seq_len, model_config(model))
+    shape = model_config(model)
+    seq_len = row_length(params.seq_len, shape)
+    check_layout("dpo", "dpo", params.optim, runtime, [seq_len], shape)
     train = write_preferences(chat, "preferences-train.jsonl", encoder, seq_len, out.scratch / "train", params.pairs)
     held_out = write_preferences(chat, "preferences-validation.jsonl", encoder, seq_len, out.scratch / "validation")
     if not train.n_out:

@@ -10,10 +10,10 @@ annealing to a learning rate of zero on the best data (Grattafiori et al. 2024, 
 from logging import Logger
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from infra.errors import BadConfig, BadInput
-from infra.params import Runtime
+from infra.params import Runtime, first_problem
 from infra.stage import Draft, stage
 from model.averaging import Average
 from model.config import LSTMConfig, ModelConfig, OptimConfig
@@ -25,7 +25,7 @@ from tasks.row_order import RowOrder
 from tasks.shape import Shape
 from tasks.tokenizer import Vocabulary
 from tasks.tokens.files import TokenFile, Tokens, prefixes, read_index, token_files
-from tasks.training import Model, make_job, run_job, special_tokens, work_of, write_token_bytes
+from tasks.training import Model, check_layout, make_job, run_job, special_tokens, work_of, write_token_bytes
 
 Dtype = Literal["auto", "bfloat16", "float32"]
 
@@ -98,9 +98,8 @@ def shape_of(params: PretrainParams, vocab_size: int) -> ModelConfig | LSTMConfi
     try:
         longest = max(params.max_seq_len or 0, params.seq_lens[0])  # a later phase makes it longer itself
         return params.shape.network(vocab_size, longest, params.objective == "causal")
-    except ValueError as error:
-        reason = " ".join(line.strip() for line in str(error).splitlines()[1:3])  # pydantic's first line names a class
-        raise BadConfig(f"pretrain.shape: {reason}") from error
+    except ValidationError as error:
+        raise BadConfig(first_problem(error, "pretrain.shape")) from error
 
 
 @stage("pretrain", version=3, libraries=("torch", "deepspeed"), tables={})
@@ -120,6 +119,7 @@ def pretrain(
     if model is not None and model.encoder.vocab_size != encoder.vocab_size:
         raise BadInput(f"{model.ref} has another vocabulary than {tokenizer.ref}")
     shape = shape_of(params, encoder.vocab_size) if model is None else model.shape
+    check_layout("pretrain", "lm", params.optim, runtime, params.seq_lens, shape)
     reading = phase_readings(params, tokens)[0] if params.phases else reading_of(params, tokens)
     held_out = held_out_files(tokens, params, out.log)
     phases = phases_of(params, tokens)

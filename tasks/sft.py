@@ -16,7 +16,7 @@ from model.config import ModelConfig, OptimConfig
 from model.job import Data
 from tasks.chat_training import Chat, write_conversations
 from tasks.pretrain import Dtype
-from tasks.training import Model, make_job, model_config, run_job, special_tokens, work_of
+from tasks.training import Model, check_layout, make_job, model_config, run_job, special_tokens, work_of
 
 # Linear decay, no decay of weights (Tülu 3). Its rate, 5e-6, is an 8B's; a third of our pretraining peak is a guess.
 SFT_OPTIM = OptimConfig(lr=1e-3, schedule="linear", warmup_steps=10, weight_decay=0.0)
@@ -56,7 +56,9 @@ def sft(model: Model, chat: Chat, params: SftParams, runtime: Runtime, out: Draf
         SluiceError: training failed.
     """
     encoder = model.encoder
-    seq_len = row_length(params.seq_len, model_config(model))
+    shape = model_config(model)
+    seq_len = row_length(params.seq_len, shape)
+    check_layout("sft", "sft", params.optim, runtime, [seq_len], shape)
     train = write_conversations(chat, "train.jsonl", encoder, seq_len, out.scratch / "train")
     held_out = write_conversations(chat, "validation.jsonl", encoder, seq_len, out.scratch / "validation")
     if not train.n_out:

@@ -26,7 +26,7 @@ from infra.settings import torch_extensions_dir
 from infra.stage import Draft
 from infra.store import Artifact
 from model.config import LSTMConfig, ModelConfig, OptimConfig, read_config
-from model.job import Job, Objective, SpecialTokens, Work, layout_problem
+from model.job import Job, Objective, SpecialTokens, Work, kv_heads_of, layout_problem
 from model.metrics import read_rows
 from tasks.encoding import Encoder, write_hf_tokenizer
 
@@ -103,9 +103,13 @@ def world_size_of(runtime: Runtime, largest_batch: int) -> int:
 
 
 def layout_of(
-    objective: Objective, optim: OptimConfig, runtime: Runtime, seq_lens: Sequence[int] = (), is_lstm: bool = False
+    objective: Objective,
+    optim: OptimConfig,
+    runtime: Runtime,
+    seq_lens: Sequence[int] = (),
+    kv_heads: int | None = None,
 ) -> str:
-    """Why a run cannot be divided as the runtime says, for a person; empty when it can."""
+    """Why a run cannot be divided as the runtime says, for a person; empty when it can. See `layout_problem`."""
     return layout_problem(
         objective,
         optim.name,
@@ -113,8 +117,26 @@ def layout_of(
         compiled=runtime.compile,
         sequence_parallel=runtime.parallel.sequence,
         seq_lens=seq_lens,
-        is_lstm=is_lstm,
+        kv_heads=kv_heads,
     )
+
+
+def check_layout(
+    stage: str,
+    objective: Objective,
+    optim: OptimConfig,
+    runtime: Runtime,
+    seq_lens: Sequence[int],
+    shape: ModelConfig | LSTMConfig,
+) -> None:
+    """For a stage before it does anything: a flow has asked as far as its configuration says, here all is known.
+
+    Raises:
+        BadConfig: the run cannot be divided as the runtime says.
+    """
+    problem = layout_of(objective, optim, runtime, seq_lens, kv_heads_of(shape))
+    if problem:
+        raise BadConfig(f"runtime and {stage}: {problem}")
 
 
 def make_job(**fields: Any) -> Job:

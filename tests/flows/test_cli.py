@@ -108,6 +108,20 @@ def test_bad_input_of_a_run_is_one_line(tmp_path, arguments, message):
     assert message in fails(sluice("run", "curate", "--store", str(tmp_path / "store"), *arguments))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("pretrain", "--set", "runtime.zero_stage=3"), "runtime and pretrain: muon works at ZeRO stages 0 to 2"),
+        (("pipeline", "--set", "runtime.parallel.sequence=2"), "runtime and dpo: parallel.sequence is for"),
+        (("scaling", "--set", "runtime.parallel.sequence=3"), "does not divide rows of 256 tokens: take a divisor"),
+    ],
+)
+def test_a_layout_that_cannot_be_is_one_line_before_any_work(tmp_path, arguments, message):
+    store = tmp_path / "store"
+    assert message in fails(sluice("run", *arguments, "--store", str(store)))
+    assert not list(store.rglob("*.json"))
+
+
 def test_odd_crawls_are_refused_by_name(tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -88,12 +88,50 @@ def test_a_mistake_is_one_line_that_says_where(setting, message):
             "pretrain: the steps of batch_ramp must be in the order of their tokens$",
         ),
         ("pretrain", "demo", ["start_from=a@latest", "tokenizer_file=b"], "config: start_from brings the model's"),
+        (
+            "pretrain",
+            "demo",
+            ["runtime.parallel.sequence=4"],
+            "runtime and pretrain: parallel.sequence 4 does not divide 2 key and value heads: take a divisor$",
+        ),
+        (
+            "pretrain",
+            "demo",
+            ["runtime.world_size=1", "runtime.parallel.sequence=2"],
+            "runtime: world_size 1 is no multiple of parallel.sequence 2",
+        ),
+        ("pipeline", "demo", ["pretrain.shape.n_heads=3"], "pretrain.shape: .*128 is not a multiple of n_heads 3"),
+        ("pipeline", "demo", ["dpo.optim.z_loss=0.001"], "dpo: optim.z_loss is for what predicts tokens"),
     ],
 )
 def test_what_does_not_go_together_is_one_short_line_before_any_work(flow, profile, settings, message):
     with pytest.raises(BadConfig, match=message) as caught:
         resolve(flow, profile, None, settings)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("flow", "settings"),
+    [
+        (
+            "pretrain",
+            ["runtime.parallel.sequence=4", "start_from=imported-model@latest"],
+        ),  # with its own heads
+        ("scaling", ["runtime.parallel.sequence=4"]),  # and so has the grid
+        (
+            "pretrain",  # no row is as long as the default, which 3 does not divide
+            [
+                "runtime.parallel.sequence=3",
+                "pretrain.shape.hidden_size=384",
+                "pretrain.shape.n_kv_heads=3",
+                "pretrain.shape.n_heads=6",
+                "pretrain.phases=[{name: all, steps: 5, seq_len: 384}]",
+            ],
+        ),
+    ],
+)
+def test_what_another_part_decides_is_not_judged_by_this_one(flow, settings):
+    assert resolve(flow, "demo", None, settings).runtime.parallel.sequence > 2
 
 
 def test_unknown_flows_profiles_and_sections_are_named(tmp_path):

@@ -130,5 +130,7 @@ def test_courses_that_cannot_be_run_are_refused(changes: dict, message: str):
 
 def test_rows_that_ranks_cannot_share_are_refused():
     work = {"folder": Path("f"), "export": Path("e"), "checkpoint_every": 5, "sequence_parallel": 3}
-    with pytest.raises(ValidationError, match="3 ranks cannot share rows of 16"):
+    with pytest.raises(ValidationError, match=r"parallel\.sequence 3 does not divide rows of 16"):
         job(work=work)
+    with pytest.raises(ValidationError, match=r"parallel\.sequence 4 does not divide 2 key and value heads"):
+        job(work={**work, "sequence_parallel": 4})

@@ -318,3 +318,41 @@ def test_preferences_are_pairs_with_a_mask_over_the_answer(road: Road, tmp_path:
 )
 def test_length_of_a_run(given: dict, steps: int):
     assert steps_of(PretrainParams(seq_len=16, batch_size=4, **given), n_rows=50) == steps
+
+
+def no_work(*_: object, **__: object) -> None:
+    """In place of a stage's first work."""
+    raise AssertionError("work was begun")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "message"),
+    [
+        ({"zero_stage": 3}, "runtime and pretrain: muon works at ZeRO stages 0 to 2"),
+        (
+            {"parallel": {"sequence": 4}},
+            "runtime and pretrain: parallel.sequence 4 does not divide 2 key and value heads",
+        ),
+    ],
+)
+def test_a_layout_that_cannot_be_is_refused_before_anything_is_written(
+    road: Road, monkeypatch: pytest.MonkeyPatch, runtime: dict, message: str
+):
+    monkeypatch.setattr("tasks.pretrain.write_token_bytes", no_work)
+    params = TINY.model_copy(update={"optim": TINY.optim.model_copy(update={"name": "muon"})})
+    with pytest.raises(BadConfig, match=f"^{re.escape(message)}"):
+        pretrain.run(
+            road.store, tokens=road.tokens, tokenizer=road.tokenizer, params=params, runtime=Runtime(**runtime)
+        )
+
+
+def test_what_the_starting_model_does_not_allow_is_refused_before_chats_are_read(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("sft.write_conversations", "dpo.write_preferences"):
+        monkeypatch.setattr(f"tasks.{name}", no_work)
+    runtime = Runtime.model_validate({"parallel": {"sequence": 4}})
+    with pytest.raises(BadConfig, match=r"^runtime and sft: .* does not divide 2 key and value heads"):
+        sft.run(road.store, model=road.pretrain, chat=road.chat, params=SftParams(seed=9), runtime=runtime)
+    with pytest.raises(BadConfig, match=r"^runtime and dpo: .* not for dpo"):
+        dpo.run(road.store, model=road.sft, chat=road.chat, params=DpoParams(seed=9), runtime=runtime)
