@@ -5,8 +5,10 @@
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +16,7 @@ import numpy as np
 from infra.errors import BadConfig, BadInput
 from model.course import Course, make_course, steps_for, stream_seed, tokens_in
 from model.job import Phase
-from model.mixture import Mixture, drawn_rows
+from model.mixture import ROUNDING, Mixture, drawn_rows
 from tasks.row_order import RowOrder
 from tasks.tokens.files import Tokens
 from tasks.tokens.rows import Reading, read_rows
@@ -28,31 +30,46 @@ SAMPLES_AT_ONCE = 1 << 20  # of a long run, so that memory stays bounded
 
 @dataclass(frozen=True)
 class Shown:
-    """The rows of a run. `streams`: what is read, by the numbers that the course has for them."""
+    """The rows of a run. `readings`: what each phase reads; `streams`: the same by the numbers that the course has."""
 
     course: Course
-    streams: tuple[Reading, ...]
+    readings: tuple[Reading, ...]
     seed: int
+
+    @cached_property
+    def streams(self) -> tuple[Reading, ...]:
+        """The different rows that are read, in the order of their numbers."""
+        return tuple(dict.fromkeys(self.readings))
 
     def check(self) -> None:
         """Refuse a run that shows its text, or a domain of it, more often than it may.
 
+        Text that earlier phases have shown counts, in rows of whatever length; its copies (split anneal) count by
+        themselves.
+
         Raises:
-            BadConfig: it does; the message says how long a run may be.
+            BadConfig: it does; the message says how long a run may be, or by when it is too much.
         """
         for number, reading in enumerate(self.streams):
-            samples = self.course.samples_of(number)
             if isinstance(reading.source, Mixture):
                 try:
-                    reading.source.check(samples)
+                    reading.source.check(self.course.samples_of(number))
                 except ValueError as error:
                     raise BadConfig(f"pretrain.mixture: {error}; train for fewer, or raise max_epochs") from error
-            elif reading.max_epochs is not None and samples > reading.max_epochs * reading.n_rows:
-                raise BadConfig(
-                    f"pretrain.max_epochs: {samples:,} rows are {samples / reading.n_rows:.2f} passes over the"
-                    f" {reading.n_rows:,} rows of {reading.seq_len:,} tokens, and {reading.max_epochs:g} are allowed;"
-                    " train for fewer, or raise it"
-                )
+        shown_so_far: dict[tuple[str, str], float] = defaultdict(float)  # by (split, domain), in passes
+        for segment in self.course.segments:
+            reading = self.readings[segment.phase]
+            stop = segment.first_sample + segment.steps * segment.batch_size
+            for domain, passes in reading.passes(segment.first_sample, stop).items():
+                text = reading.files[0].split, domain
+                shown_so_far[text] += passes
+                limit = reading.limits.get(domain)
+                if limit is not None and shown_so_far[text] > limit + ROUNDING:
+                    raise BadConfig(
+                        f"pretrain.max_epochs: by step {segment.first_step + segment.steps:,} the {text[0]} text of"
+                        f" {domain} is shown {shown_so_far[text]:.4g} times, and {limit:g} are allowed; train for fewer"
+                        " steps, or raise it"
+                    )
 
     def position(self, step: int, row: int) -> Position:
         """Which tokens a row of a step's global batch was; both count from 0.
@@ -101,7 +118,7 @@ def shown(params: RowOrder, tokens: Tokens, steps: int) -> Shown:
         reading = reading_of(params, tokens)
         course = make_course([(steps, None)], [0], [reading.seq_len], params.batch_size, ramp)
         return Shown(course, (reading,), params.seed)
-    readings = phase_readings(params, tokens)
+    readings = tuple(phase_readings(params, tokens))
     streams = tuple(dict.fromkeys(readings))
     course = make_course(
         [(steps, phase.batch_size) for steps, phase in zip(phase_steps(params), params.phases, strict=True)],
@@ -110,15 +127,20 @@ def shown(params: RowOrder, tokens: Tokens, steps: int) -> Shown:
         params.batch_size,
         ramp,
     )
-    return Shown(course, streams, params.seed)
+    return Shown(course, readings, params.seed)
 
 
 def steps_of(params: "PretrainParams", n_rows: int) -> int:
     """Optimizer steps of a run without phases over `n_rows` rows."""
     if params.steps is not None:
         return params.steps
-    wanted = params.tokens if params.tokens is not None else params.epochs * n_rows * params.seq_len
-    return max(1, steps_for(math.ceil(wanted), params.seq_len, params.batch_size, ramp_of(params)))
+    if params.tokens is not None:
+        return max(1, steps_for(params.tokens, params.seq_len, params.batch_size, ramp_of(params)))
+    wanted = math.ceil(params.epochs * n_rows * params.seq_len)
+    steps = max(1, steps_for(wanted, params.seq_len, params.batch_size, ramp_of(params)))
+    beyond = tokens_in(steps, params.seq_len, params.batch_size, ramp_of(params)) > wanted
+    # Where epochs are limited, as many as the limit must be possible: the last batch would begin one more.
+    return steps - 1 if beyond and params.max_epochs is not None and steps > 1 else steps
 
 
 def ramp_of(params: RowOrder) -> list[tuple[int, int]]:

@@ -153,18 +153,21 @@ def pretrain(
     shown_by = shown(params, tokens, steps)
     shown_by.check()
     for stream in shown_by.streams:
-        for domain in stream.left_out:
-            out.log.warning("%s: %s does not fill a row of %d tokens: left out", tokens.ref, domain, stream.seq_len)
+        for domain, size in stream.left_out.items():
+            told = "%s: the %d tokens of %s do not fill a row of %d: the mixture goes without"
+            out.log.warning(told, tokens.ref, size, domain, stream.seq_len)
     run_job(job, runtime, out, tokenizer.folder, chat=False)
     # Rows repeat only when all have been shown. A phase that cuts other rows, or of some domains, is not counted here.
     n_tokens = sum(file.tokens for file in token_files(tokens, "train"))
     main = shown_by.streams[0]
+    too_short = sum(main.left_out.values())
     in_files, in_rows = sum(file.tokens for file in main.files), main.n_rows * main.seq_len
     out.count(
         "tokens",
         n_tokens,
         dropped={
-            "not_in_mixture": n_tokens - in_files,
+            "not_in_mixture": n_tokens - in_files - too_short,
+            "shorter_than_a_row": too_short,  # domains that the mixture would draw from
             "outside_rows": in_files - in_rows,  # of each stream the first one, and a last row that would be short
             "not_reached": in_rows - main.shown_rows(shown_by.course.samples_of(0)) * main.seq_len,
         },

@@ -64,8 +64,8 @@ class RowOrder(Params):
     )
     max_epochs: EpochCaps | None = Field(
         None,
-        description="How often a row may be shown, for all domains or domain by domain; a longer run is refused."
-        " Counted anew where a phase reads rows of another length or split. Empty: as the recipe says, or any.",
+        description="How often text may be shown in the whole run, in rows of any length, for all domains or domain by"
+        " domain; a longer run is refused. Copies for annealing count apart. Empty: as the recipe says, or any.",
     )
     seed: int = Field(0, ge=0, description="Of the initial weights and of the order of rows.")
 

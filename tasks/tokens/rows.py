@@ -30,10 +30,10 @@ class Reading:
     files: tuple[TokenFile, ...]
     seq_len: int
     shares: tuple[DomainShare, ...] = ()
-    max_epochs: float | None = field(default=None, compare=False)
-    """How often a row may be shown, without shares; with them each has its own."""
-    left_out: tuple[str, ...] = field(default=(), compare=False)
-    """Domains of the mix's recipe that do not fill one row."""
+    limits: Mapping[str, float] = field(default_factory=dict, compare=False)
+    """Domain -> how often its text may be shown over the whole run; one without may be shown any number of times."""
+    left_out: Mapping[str, int] = field(default_factory=dict, compare=False)
+    """Domain -> its tokens, of the domains that would be drawn from but do not fill one row."""
 
     @cached_property
     def streams(self) -> list[tuple[TokenFile, ...]]:
@@ -64,6 +64,13 @@ class Reading:
         """How many different rows a run of so many samples shows."""
         draws = self.source.draws(n_samples).tolist() if isinstance(self.source, Mixture) else [n_samples]
         return sum(min(size, drawn) for size, drawn in zip(self.sizes, draws, strict=True))
+
+    def passes(self, first: int, stop: int) -> dict[str, float]:
+        """How often the samples [first, stop) of this order show each domain; of one stream, all equally often."""
+        if not isinstance(self.source, Mixture):
+            return dict.fromkeys((file.domain for file in self.files), (stop - first) / self.n_rows)
+        drawn = self.source.draws(stop) - self.source.draws(first)
+        return {share.name: n / size for share, n, size in zip(self.shares, drawn.tolist(), self.sizes, strict=True)}
 
     def position(self, row: int) -> Position:
         """Which tokens a row is: its inputs and the last label, seq_len + 1 tokens."""
@@ -111,9 +118,11 @@ def read_rows(
         max_epochs: how often a row may be shown, of all domains or domain by domain; None: as the recipe says, or any
             number.
 
+    A domain that does not fill a row is left out of a recipe and of inherited weights; where its own are given for just
+    these rows, that is a mistake.
+
     Raises:
-        BadInput: domains or a recipe that are not there, rows longer than what there is, a limit domain by domain
-            without a mixture. (Of a recipe, a domain that does not fill a row is left out.)
+        BadInput: domains or a recipe that are not there, rows longer than what there is.
     """
     files = token_files(tokens, split)
     there = sorted({file.domain for file in files})
@@ -123,19 +132,14 @@ def read_rows(
     if domains is not None:
         there = [domain for domain in there if domain in domains]
     shares: tuple[DomainShare, ...] = ()
-    left_out: list[str] = []
-    if isinstance(max_epochs, Mapping):
-        if mixture == "natural":
-            raise BadInput("max_epochs domain by domain needs a mixture: recipe, or weights by domain")
-        if not inherited and (unknown := sorted(set(max_epochs) - {file.domain for file in files})):
-            raise BadInput(f"max_epochs names {unknown[0]!r}, of which {tokens.ref} holds no {_called(split)} text")
+    left_out: dict[str, int] = {}
+    most = None
+    limited = set(max_epochs) if isinstance(max_epochs, Mapping) and not inherited else set()
+    if unknown := sorted(limited - {file.domain for file in files}):
+        raise BadInput(f"max_epochs names {unknown[0]!r}, of which {tokens.ref} holds no {_called(split)} text")
     if mixture != "natural":
-        most = None
         if mixture == "recipe":
             weights, most = _recipe(tokens, split, files)
-            sizes = _sizes(files)
-            left_out = [domain for domain in there if weights.get(domain, 0.0) > 0 and sizes[domain][0] <= seq_len]
-            weights = {domain: weight for domain, weight in weights.items() if domain not in left_out}
         else:
             weights = dict(mixture)
             if not inherited and (unknown := sorted(set(weights) - set(there))):
@@ -143,19 +147,27 @@ def read_rows(
                     f"the mixture names {unknown[0]!r}, of which {tokens.ref} holds no {_called(split)} text;"
                     f" it has {', '.join(there)}"
                 )
-        there = [domain for domain in there if weights.get(domain, 0.0) > 0]
+        weighted = [domain for domain in there if weights.get(domain, 0.0) > 0]
+        if not weighted:
+            raise BadInput(f"the mixture gives no weight to what {tokens.ref} has: {', '.join(there) or 'nothing'}")
+        sizes = _sizes(files)
+        if mixture == "recipe" or inherited:
+            left_out = {domain: sizes[domain][0] for domain in weighted if sizes[domain][0] <= seq_len}
+        there = [domain for domain in weighted if domain not in left_out]
+        if not there:
+            told = f"no domain of the mixture fills one row of {seq_len} with its {_called(split)} tokens"
+            raise BadInput(f"{tokens.ref}: {told}: {', '.join(weighted)}")
         files = [file for file in files if file.domain in there]
         shares = tuple(
             DomainShare(
-                name=domain, files=len(list(own)), weight=weights[domain], max_epochs=_cap(max_epochs, domain, most)
+                name=domain, files=len(list(own)), weight=weights[domain], max_epochs=_limit(max_epochs, domain, most)
             )
             for domain, own in groupby(files, key=lambda file: file.domain)
         )
-        if not shares:
-            raise BadInput(f"the mixture gives no weight to what {tokens.ref} has: {', '.join(there) or 'nothing'}")
     kept = tuple(file for file in files if file.domain in there)
-    whole = max_epochs if not shares and isinstance(max_epochs, int | float) else None
-    reading = Reading(kept, seq_len, shares, whole, tuple(left_out))
+    told_of = {domain: _limit(max_epochs, domain, most) for domain in there}
+    limits = {domain: limit for domain, limit in told_of.items() if limit is not None}
+    reading = Reading(kept, seq_len, shares, limits, left_out)
     for stream, size in zip(reading.streams, reading.sizes, strict=True):
         if size < 1:
             of = f" of {stream[0].domain}" if shares else ""
@@ -164,8 +176,8 @@ def read_rows(
     return reading
 
 
-def _cap(max_epochs: float | Mapping[str, float] | None, domain: str, recipe: float | None) -> float | None:
-    """How often rows of a domain may be shown."""
+def _limit(max_epochs: float | Mapping[str, float] | None, domain: str, recipe: float | None) -> float | None:
+    """How often rows of a domain may be shown; None: any number of times."""
     if isinstance(max_epochs, Mapping):
         return max_epochs.get(domain, recipe)
     return recipe if max_epochs is None else max_epochs

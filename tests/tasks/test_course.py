@@ -13,7 +13,7 @@ from infra.store import Artifact, Store
 from model.course import course_of, streams_of
 from model.data import MixedRows, TokenRows
 from model.job import Data, Job
-from tasks.course import phases_of, reading_of, shown
+from tasks.course import phases_of, reading_of, shown, steps_of
 from tasks.pretrain import PretrainParams
 from tasks.tokenizer import TokenizerParams, train_tokenizer
 from tasks.tokens import TokensParams
@@ -199,8 +199,53 @@ def test_all_text_as_one_has_a_limit_of_epochs_too(tokens: Tokens) -> None:
     params = PretrainParams.model_validate({**GIVEN, "max_epochs": 2})
     n_rows = reading_of(params, tokens).n_rows
     shown(params, tokens, 2 * n_rows // 6).check()
-    with pytest.raises(BadConfig, match=rf"max_epochs: .* passes over the {n_rows} rows of 16 tokens, and 2 are"):
+    with pytest.raises(BadConfig, match=r"max_epochs: by step .* text of code is shown 2\.\d+ times, and 2 are"):
         shown(params, tokens, 2 * n_rows // 6 + 1).check()
+    only_law = params.model_copy(update={"max_epochs": {"law": 1}})  # all domains are shown equally often
+    shown(only_law, tokens, n_rows // 6).check()
+    with pytest.raises(BadConfig, match="train text of law is shown"):
+        shown(only_law, tokens, n_rows // 6 + 1).check()
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_as_many_epochs_as_the_limit_can_be_asked_for(tokens: Tokens, epochs: int) -> None:
+    params = PretrainParams.model_validate({**GIVEN, "epochs": epochs, "max_epochs": epochs})
+    n_rows = reading_of(params, tokens).n_rows
+    assert epochs * n_rows % 6  # whole batches would show some rows once more
+    steps = steps_of(params, n_rows)
+    assert steps == epochs * n_rows // 6
+    shown(params, tokens, steps).check()
+    assert steps_of(params.model_copy(update={"max_epochs": None}), n_rows) == steps + 1
+
+
+def phased(*phases: dict[str, Any], **more: Any) -> PretrainParams:
+    named = [{"name": f"p{k}", **phase} for k, phase in enumerate(phases)]
+    return PretrainParams.model_validate({**GIVEN, **more, "phases": named})
+
+
+@pytest.mark.parametrize("mixture", ["natural", {"code": 1, "law": 1}])
+def test_a_limit_holds_over_phases_of_other_lengths(tokens: Tokens, mixture: Any) -> None:
+    """Half a pass in rows of 16 and three quarters in rows of 64 are more than one, though neither is by itself."""
+    part = read_rows(tokens, 16, mixture=mixture)
+    smallest = min(part.sizes)
+    rows = 2 * smallest if part.shares else smallest  # of a mixture of halves, one pass over the smaller domain
+    short, long = {"steps": rows // 12}, {"steps": rows // 4 * 3 // 4 // 6, "seq_len": 64}
+    shown(phased(short, mixture=mixture, max_epochs=1), tokens, 0).check()
+    shown(phased(long, mixture=mixture, max_epochs=1), tokens, 0).check()
+    both = phased(short, long, mixture=mixture, max_epochs=1)
+    with pytest.raises(BadConfig, match=r"by step \d+ the train text of \w+ is shown 1\.\d+ times, and 1 are allowed"):
+        shown(both, tokens, 0).check()
+    shown(both.model_copy(update={"max_epochs": 1.3}), tokens, 0).check()
+
+
+def test_a_phases_own_limit_holds_by_its_end(tokens: Tokens) -> None:
+    rows = reading_of(PretrainParams.model_validate(GIVEN), tokens).n_rows
+    part = {"steps": rows // 12}
+    shown(phased(part, part, {**part, "max_epochs": 1.6}), tokens, 0).check()
+    with pytest.raises(BadConfig, match=r"is shown 1\.4\d+ times, and 1.2 are allowed"):
+        shown(phased(part, part, {**part, "max_epochs": 1.2}), tokens, 0).check()
+    annealing = phased(part, part, {"steps": 1, "split": "anneal", "max_epochs": 1})
+    shown(annealing, tokens, 0).check()  # copies are counted apart
 
 
 def test_a_limit_may_be_of_one_domain(tokens: Tokens) -> None:
@@ -210,15 +255,21 @@ def test_a_limit_may_be_of_one_domain(tokens: Tokens) -> None:
     assert {share.name: share.max_epochs for share in free.shares} == {"code": None, "law": 2}
     with pytest.raises(BadInput, match="max_epochs names 'poems'"):
         read_rows(tokens, 16, mixture="recipe", max_epochs={"poems": 1})
-    with pytest.raises(BadInput, match="domain by domain needs a mixture"):
-        read_rows(tokens, 16, max_epochs={"law": 2})
 
 
-def test_a_domain_of_the_recipe_that_does_not_fill_a_row_is_left_out_and_named(tokens: Tokens) -> None:
+def test_a_domain_that_does_not_fill_a_row_is_left_out_and_named(tokens: Tokens) -> None:
+    """Of the recipe and of weights that are the whole run's; not of weights for just these rows."""
     sizes = {domain: sum(f.tokens for f in token_files(tokens, "train", domain)) for domain in ("code", "general")}
     small, large = sorted(sizes, key=lambda domain: sizes[domain])
-    reading = read_rows(tokens, sizes[small], mixture="recipe")
-    assert reading.left_out == (small,) and [share.name for share in reading.shares] == [large]
+    halves = dict.fromkeys(sizes, 1.0)
+    for given in ({"mixture": "recipe"}, {"mixture": halves, "inherited": True}):
+        reading = read_rows(tokens, sizes[small], **given)
+        assert reading.left_out == {small: sizes[small]} and [share.name for share in reading.shares] == [large]
+        assert read_rows(tokens, sizes[small] - 1, **given).left_out == {}
+        with pytest.raises(BadInput, match=rf"no domain of the mixture fills one row of {sizes[large]}"):
+            read_rows(tokens, sizes[large], **given)
+    with pytest.raises(BadInput, match=f"training tokens of {small} do not fill one row"):
+        read_rows(tokens, sizes[small], mixture=halves)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from tasks.exposure import shown_by
 from tasks.pretrain import PretrainParams, Shape, phases_of, pretrain, steps_of
 from tasks.row_order import PhaseParams
 from tasks.tokenizer.stage import TokenizerParams, train_tokenizer
-from tasks.tokens.files import Tokens
+from tasks.tokens.files import Tokens, token_files
 from tasks.tokens.stage import TokensParams, tokens
 from tasks.tokens.trace import row_documents
 from tasks.training import work_of, world_size_of
@@ -156,6 +156,26 @@ def test_rows_that_every_phase_replaces_are_not_asked_for(
     job = job_of(made, monkeypatch, {"seq_len": 32, "steps": None, "mixture": {"poems": 1.0}, "phases": [phase]})
     assert job.data.seq_len == 64 and job.data.validation
     assert [path.name for path in job.phases[0].data.train] == ["train-00000"]  # type: ignore[union-attr]
+
+
+def test_a_domain_too_small_for_the_recipe_is_said_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr("tasks.pretrain.run_job", lambda *_, **__: None)
+    store = Store(tmp_path / "store")
+    poem = {"doc_id": "poem", "text": "A poem.", "split": "train", "domain": "poems", "language": "en"}
+    shares = {"general": {"drawn": 0.5}, "poems": {"drawn": 0.5}}
+    mix = mixture(store, [[*things(), poem]], {"domains": shares, "max_epochs": 4.0})
+    tokenizer = train_tokenizer.run(store, documents=mix, params=TokenizerParams(vocab_size=400))
+    made_tokens = tokens.run(store, documents=mix, tokenizer=tokenizer, params=TokensParams())
+    params = PretrainParams(shape=SMALL, seq_len=64, mixture="recipe", steps=2)
+    with caplog.at_level(logging.WARNING, logger="sluice.pretrain"):
+        model = pretrain.run(store, tokens=made_tokens, tokenizer=tokenizer, params=params)
+    in_poems = sum(file.tokens for file in token_files(made_tokens, "train", "poems"))
+    assert 0 < in_poems <= 64
+    dropped = model.manifest.counts.dropped
+    assert dropped["shorter_than_a_row"] == in_poems and "not_in_mixture" not in dropped
+    assert f"the {in_poems} tokens of poems do not fill a row of 64" in caplog.text
 
 
 def test_a_ramp_shortens_a_run():
