@@ -42,19 +42,22 @@ LOG = logging.getLogger("sluice.scaling")
 
 def scaling_road(road: Road, config: ScalingConfig, documents: Artifact) -> Artifact:
     """Walk the road from the mix to the fit, and with `verify` to the run that it predicts."""
+    chat = None if config.chat is None else conversations(road, config, documents)
     tokenizer, tokens = tokens_road(road, config, documents)
     plan = checked_plan(config, tokenizer, tokens)
     models = train_all(road, plan, tokens, tokenizer, config.at_once)
     grid = [models[run.identity] for run in plan.runs if run.in_grid]
-    evaluations = []
-    if config.chat is not None:
-        chat = road.open(config.chat)
-        evaluations.append(road(evaluate_stage, tokens=tokens, chat=chat, models=grid, params=config.evaluate))
+
+    def evaluated(some: list[Artifact]) -> list[Artifact]:
+        if chat is None:
+            return []
+        return [road(evaluate_stage, tokens=tokens, chat=chat, models=some, params=config.evaluate)]
+
     tags = tuple(Compared(**vars(tag), run=models[run.identity].ref) for run in plan.runs for tag in run.tags)
     roles: dict[str, Any] = {
         "runs": grid,
         "compared": [models[run.identity] for run in plan.runs if not run.in_grid],
-        "evaluations": evaluations,
+        "evaluations": evaluated(grid),
     }
     params = config.fit.model_copy(update={"comparisons": tags})
     fit = road(scaling_fit, **roles, params=params)
@@ -63,8 +66,29 @@ def scaling_road(road: Road, config: ScalingConfig, documents: Artifact) -> Arti
         check_length(recommended, config, tokens)
         LOG.info("scaling      training what was recommended, to hold the prediction against it")
         verified = road(pretrain_stage, tokens=tokens, tokenizer=tokenizer, params=recommended)
+        roles["evaluations"] = [*roles["evaluations"], *evaluated([verified])]
         fit = road(scaling_fit, **roles, heldout=[verified], params=params)
     return fit
+
+
+def conversations(road: Road, config: ScalingConfig, documents: Artifact) -> Artifact:
+    """What the runs are to answer; looked at before anything is trained.
+
+    Raises:
+        BadInput: there is no such artifact, or it was mined from other documents, whose split is another.
+        BadConfig: no room for a question in a row.
+    """
+    assert config.chat is not None
+    chat = road.open(config.chat)
+    mined_from = chat.manifest.parents.get("documents")
+    if mined_from is not None and mined_from != documents.ref:
+        raise BadInput(f"{chat.ref} was mined from {mined_from}, and the runs learn from {documents.ref}: mine it anew")
+    if config.evaluate.questions and config.evaluate.max_new_tokens >= config.pretrain.seq_len:
+        raise BadConfig(
+            f"evaluate.max_new_tokens {config.evaluate.max_new_tokens} leaves no room for a question in rows of"
+            f" {config.pretrain.seq_len} tokens: lower it, or set evaluate.questions=0"
+        )
+    return chat
 
 
 def checked_plan(config: ScalingConfig, tokenizer: Artifact, tokens: Artifact) -> Plan:

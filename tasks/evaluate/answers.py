@@ -93,8 +93,13 @@ def prompt_ids(encoder: "Encoder", question: Question, style: str) -> list[int]:
     """The ids a model is asked with."""
     if style == CHATML:
         return encoder.render_chat(question.messages, add_generation_prompt=True)[0]
+    return plain_prompt(encoder, question.messages)
+
+
+def plain_prompt(encoder: "Encoder", messages: Sequence[Message]) -> list[int]:
+    """Ids of a conversation as a base model may have met one: `Question: … Answer:`."""
     labels = {"system": "", "user": "Question: ", "assistant": "Answer: "}
-    turns = "".join(f"{labels[m['role']]}{m['content'].strip()}\n" for m in question.messages)
+    turns = "".join(f"{labels[m['role']]}{m['content'].strip()}\n" for m in messages)
     return [encoder.end_of_text, *encoder.encode(f"{turns}Answer:")]
 
 

@@ -1,4 +1,7 @@
-"""Preference accuracy: on how many held-out pairs does a model rank the better answer higher than its reference does?
+"""Two answers to a question, one better: does a model rank it higher (choices), or higher than before (preferences)?
+
+Choices are for base models: the answer with the higher log-probability a byte, after a plain `Question: … Answer:`, as
+lm-evaluation-harness scores continuations (acc_bytes); guessing gives a half.
 
 Direct preference optimisation has an implicit reward, beta * (log p(answer) - log p_reference(answer)) (Rafailov et
 al., 2023, equation 5). A pair is won when the chosen answer's reward is the greater; beta scales both alike, so it is
@@ -17,6 +20,7 @@ import numpy.typing as npt
 from infra.canonical import digest
 from infra.errors import BadInput
 from tasks.chat import Message
+from tasks.evaluate.answers import plain_prompt
 from tasks.evaluate.prediction import IGNORE_INDEX, LOGITS_AT_ONCE
 
 if TYPE_CHECKING:
@@ -41,6 +45,8 @@ class Rendered:
 
     ids: list[int]
     prompt_length: int
+    n_bytes: int = 0
+    """UTF-8 bytes of the answer, where it is scored by the byte."""
 
 
 def read_pairs(path: Path, limit: int) -> tuple[list[Pair], int]:
@@ -85,6 +91,23 @@ def sequences(encoder: "Encoder", pair: Pair) -> tuple[Rendered, Rendered]:
         for answer in (pair.chosen, pair.rejected)
     )
     return chosen, rejected
+
+
+def plain_sequences(encoder: "Encoder", pair: Pair) -> tuple[Rendered, Rendered]:
+    """(chosen, rejected) for a model that knows no ChatML: the plain prompt, then the answer without an end."""
+    prompt = plain_prompt(encoder, pair.prompt)
+    chosen, rejected = (
+        Rendered([*prompt, *encoder.encode(f" {answer.strip()}")], len(prompt), len(answer.strip().encode()) + 1)
+        for answer in (pair.chosen, pair.rejected)
+    )
+    return chosen, rejected
+
+
+def choices(model: "Transformer", pairs: Sequence[tuple[Rendered, Rendered]], pad: int) -> npt.NDArray[np.float64]:
+    """Log-probability a byte (nats) of the chosen and of the rejected answer, float64[len(pairs), 2]."""
+    flat = [side for pair in pairs for side in pair]
+    a_byte = log_probabilities(model, flat, pad) / np.array([side.n_bytes for side in flat])
+    return a_byte.reshape(-1, 2)
 
 
 def log_probabilities(model: "Transformer", given: Sequence[Rendered], pad: int) -> npt.NDArray[np.float64]:
@@ -134,6 +157,6 @@ def margins(
     return gain[0::2] - gain[1::2]
 
 
-def task_hash(pairs: Sequence[tuple[Rendered, Rendered]]) -> str:
+def task_hash(pairs: Sequence[tuple[Rendered, Rendered]], task: str = "preferences") -> str:
     """16 hex digits of the pairs as they are scored."""
-    return digest(["preferences", TASK_VERSION, [[side.ids, side.prompt_length] for pair in pairs for side in pair]])
+    return digest([task, TASK_VERSION, [[side.ids, side.prompt_length] for pair in pairs for side in pair]])

@@ -8,7 +8,8 @@ All of it runs in this process, in fp32; `measure.py` says on what. Values are r
 number of threads would show.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -79,7 +80,7 @@ DIFFERENCES = pa.schema(
 QUESTIONS_FILE = "test.jsonl"
 PAIRS_FILE = "preferences-test.jsonl"
 DECIMALS = 6
-HELDOUT_TASK, ANSWERS_TASK, PREFERENCES_TASK = "heldout", "answers", "preferences"
+HELDOUT_TASK, ANSWERS_TASK, PREFERENCES_TASK, CHOICES_TASK = "heldout", "answers", "preferences", "choices"
 DIFFERENCE_METRICS = ("rouge_l", "exact_form")
 
 
@@ -133,14 +134,14 @@ class Ledger:
 
 @stage(
     "evaluate",
-    version=1,
+    version=2,
     libraries=("torch", "tokenizers"),
     tables={"scores": SCORES, "answers": ANSWERS, "differences": DIFFERENCES},
 )
 def evaluate(
     tokens: Tokens, chat: ChatData, models: list[Model], params: EvaluateParams, runtime: Runtime, out: Draft
 ) -> None:
-    """Measure each model: held-out bits per byte beside n-grams, answers to held-out questions, preferences.
+    """Measure each model: held-out bits per byte beside n-grams, answers to held-out questions, choices, preferences.
 
     Raises:
         BadInput: a model has another tokenizer than the tokens, or a file of `chat` cannot be read.
@@ -154,11 +155,12 @@ def evaluate(
             raise BadInput(f"{model.ref} has another tokenizer than {tokens.ref}; evaluate it on its own tokens")
     heldout = _heldout(tokens, encoder, params, out)
     questions, n_questions, too_long = _questions(chat, ordered, encoder, params)
-    pairs = _pairs(chat, ordered, encoder, params)
+    pairs = _pairs(chat, ordered, encoder, params, preferences.sequences)
+    choices = _pairs(chat, ordered, encoder, params, preferences.plain_sequences)
     ledger = Ledger(tokenizer_hash)
     if heldout is not None:
         _score_ngrams(tokens, heldout, encoder, params, ledger)
-    work = Work(encoder, heldout, questions, pairs, params.max_new_tokens)
+    work = Work(encoder, heldout, questions, pairs, choices, params.max_new_tokens)
     measured = measure_all(ordered, work, runtime.cores or usable_cores(), out.progress)
     for model, found in zip(ordered, measured, strict=True):
         _score_model(model, found, work, ledger)
@@ -237,14 +239,18 @@ def _questions(
 
 
 def _pairs(
-    chat: ChatData, models: Sequence[Model], encoder: Encoder, params: EvaluateParams
+    chat: ChatData,
+    models: Sequence[Model],
+    encoder: Encoder,
+    params: EvaluateParams,
+    render: Callable[[Encoder, preferences.Pair], tuple[preferences.Rendered, preferences.Rendered]],
 ) -> list[tuple[preferences.Rendered, preferences.Rendered]]:
     """Held-out preference pairs that fit every model."""
     if not chat.files(PAIRS_FILE):
         return []
     chosen, _ = preferences.read_pairs(chat.file(PAIRS_FILE), params.pairs)
     room = min(context_length(model) for model in models)
-    rendered = (preferences.sequences(encoder, pair) for pair in chosen)
+    rendered = (render(encoder, pair) for pair in chosen)
     return [pair for pair in rendered if max(len(side.ids) for side in pair) <= room]
 
 
@@ -317,3 +323,9 @@ def _score_model(model: Model, found: Measured, work: Work, ledger: Ledger) -> N
         ledger.score(model.ref, model.stage, PREFERENCES_TASK, "accuracy", won, task_hash)
         margin = mean(found.margins.tolist())
         ledger.score(model.ref, model.stage, PREFERENCES_TASK, "margin", margin, task_hash)
+    if found.choices is not None:
+        task_hash = preferences.task_hash(work.choices, CHOICES_TASK)
+        right = mean((found.choices[:, 0] > found.choices[:, 1]).astype(float).tolist())
+        ledger.score(model.ref, model.stage, CHOICES_TASK, "accuracy", right, task_hash)
+        bits = mean((-found.choices[:, 0] / math.log(2)).tolist())
+        ledger.score(model.ref, model.stage, CHOICES_TASK, "answer_bits_per_byte", bits, task_hash)

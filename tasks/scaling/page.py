@@ -89,7 +89,7 @@ def render(study: Study) -> str:
         predicted=_drawn(plots.predicted_plane(laws, study.measured)),
         constants=constants(laws),
         compared=_compared(study),
-        accuracies=[(curve, draw(plots.accuracy_plane(curve))) for curve in study.curves],
+        accuracies=[(curve, draw(plots.accuracy_plane(curve)), _expected(study, curve)) for curve in study.curves],
         titles=TITLES,
         explained=EXPLAINED,
     )
@@ -174,6 +174,14 @@ def _compared(study: Study) -> list[tuple[str, list[Comparison], Markup | None, 
             plot = draw(plots.aspect_plane(points))
         found.append((kind, points, plot, list(study.rates) if kind == "rate" else []))
     return found
+
+
+def _expected(study: Study, curve: TaskCurve) -> Estimate | None:
+    """The share of right answers at the loss that is predicted for the recommended run."""
+    if study.recommended is None:
+        return None
+    loss = study.predictions[0].parametric or study.predictions[0].isoflop
+    return None if loss is None else curve.at(loss.value)
 
 
 def _drawn(plane: plots.Plane | None) -> Markup | None:

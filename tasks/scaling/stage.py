@@ -58,11 +58,15 @@ class ScalingFitParams(Params):
     seed: int = Field(0, ge=0, description="Of what is drawn for them.")
     comparisons: tuple[Compared, ...] = Field((), description="Which run stands for what; the flow fills it.")
     accuracies: tuple[str, ...] = Field(
-        ("accuracy", "exact_form"), description="Metrics of evaluations that are shares of right answers."
+        ("accuracy",), description="Metrics of evaluations that are shares of right answers."
     )
     chance: dict[str, Annotated[float, Field(ge=0, lt=1)]] = Field(
-        default_factory=lambda: {"preferences": 0.5}, description="Task -> what guessing gives; others 0."
+        default_factory=lambda: {"choices": 0.5, "preferences": 0.5},
+        description="Task -> what guessing gives; others 0.",
     )
+
+
+CURVES = 200  # resampled sigmoids at most: each is nine searches
 
 
 @stage("scaling-fit", version=2, libraries=("numpy", "scipy"), tables={"runs": RUNS, "comparisons": COMPARISONS})
@@ -90,8 +94,16 @@ def scaling_fit(
     rows = {row.ref: row for row in [*grid, *others, *unseen]}
     comparisons = comparisons_of(params.comparisons, rows)
     rates = [fit_rates(one) for one in comparisons if one.kind == "rate" and len(one.variants) >= MIN_SIZES]
-    curves = task_curves(evaluations or [], rows, params.accuracies, params.chance)
+    measured = evaluations or []
+    curves = task_curves(measured, rows, params.accuracies, params.chance, min(params.bootstrap, CURVES), params.seed)
     warnings = list(laws.warnings)
+    if measured and not curves:
+        refs = ", ".join(evaluation.ref for evaluation in measured)
+        warnings.append(
+            f"{refs}: no {' or '.join(params.accuracies)} of any of these runs, so nothing says how many"
+            " answers are right at a loss"
+        )
+    warnings += [f"{one.task}, {one.metric}: {one.problem}" for one in curves if one.problem]
     warnings += [f"learning rate at {fit.params:.3g} parameters: {fit.problem}" for fit in rates if fit.problem]
     largest = max(runs, key=lambda model: (rows[model.ref].flops, -rows[model.ref].seed, model.ref))
     found = _recommended(laws, params, largest, warnings)
@@ -104,7 +116,8 @@ def scaling_fit(
     text = recommended_yaml(found, largest, about) if found else ""
     if found:
         write_text(out.path(FILE), text)
-    fit = _as_json(laws, predictions, rates, curves, found, warnings)
+    expected = predictions[0].parametric or predictions[0].isoflop if found else None
+    fit = _as_json(laws, predictions, rates, curves, found, warnings, expected)
     write_text(out.path(FIT), json.dumps(_rounded(fit), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     study = Study(
         ref=f"scaling-fit/{out.version}",
@@ -164,6 +177,7 @@ def _as_json(
     curves: list[TaskCurve],
     found: Recommendation | None,
     warnings: list[str],
+    expected: Estimate | None,
 ) -> dict[str, Any]:
     return {
         "parameters_counted": COUNTED,
@@ -204,7 +218,14 @@ def _as_json(
             {"flops": fit.flops, "params": fit.params, "best_rate": fit.best, "problem": fit.problem} for fit in rates
         ],
         "accuracies": [
-            {"task": one.task, "metric": one.metric, "problem": one.problem, **(vars(one.curve) if one.curve else {})}
+            {
+                "task": one.task,
+                "metric": one.metric,
+                "problem": one.problem,
+                **(vars(one.curve) if one.curve else {}),
+                "recommended": _estimate_json(one.at(expected.value)) if expected else None,
+                "unseen": [{"loss": loss, "value": value} for loss, value in one.unseen],
+            }
             for one in curves
         ],
         "warnings": warnings,

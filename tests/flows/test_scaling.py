@@ -13,9 +13,10 @@ from flows.config import ScalingConfig
 from flows.resolving import resolve
 from flows.road import Road, _UntilReached
 from infra.errors import BadConfig, BadInput, SluiceError
-from infra.params import Runtime
-from infra.stage import RunContext, Stage, running
+from infra.params import Params, Runtime
+from infra.stage import Draft, RunContext, Stage, running
 from infra.store import Artifact, Store
+from tests.tasks.mixtures import mixture
 from tests.tasks.scaling.made_runs import law_loss, little_corpus, pretend_pretrain
 
 CONFIG: dict[str, Any] = {
@@ -138,6 +139,31 @@ def test_a_recommended_run_that_the_text_cannot_carry_is_refused_before_it_start
     limited = {**CONFIG["scaling"], "max_epochs": longest * 1.01}
     with pytest.raises(BadConfig, match=r"verify: the recommended run would show its text .* lower fit.target"):
         walk(mix, config_of(verify=True, scaling=limited, fit={**CONFIG["fit"], "target": 40}))
+
+
+def chat_of(mix: Artifact) -> Artifact:
+    """An artifact of `chat-data` mined from these documents."""
+
+    def run(documents: Artifact, params: Params, out: Draft) -> None:
+        out.path("test.jsonl").write_text("", encoding="utf-8")
+        out.count("documents", 1, out=1)
+
+    stage = Stage(run, name="chat-data", version=0, libraries=(), tables={}, one_to_one=False, fingerprint=None)
+    return stage.run(mix.store, documents=mix, params=Params())
+
+
+def test_what_the_runs_are_to_answer_is_looked_at_before_anything_is_trained(store, mix, monkeypatch):
+    pretending(monkeypatch)
+    with pytest.raises(BadInput, match="chat-data"):
+        walk(mix, config_of(chat="chat-data@latest"))
+    chat = chat_of(mix)
+    with pytest.raises(BadConfig, match="max_new_tokens 128 leaves no room for a question in rows of 32 tokens"):
+        walk(mix, config_of(chat=chat.ref))
+    rows = mix.read_table("documents").to_pylist()
+    other = mixture(store, [[{**row, "text": row["text"] + " More."} for row in rows]])
+    with pytest.raises(BadInput, match=f"{chat.ref} was mined from {mix.ref}, and the runs learn from {other.ref}"):
+        walk(other, config_of(chat=chat.ref))
+    assert store.versions("pretrain") == []
 
 
 def context_pair(context: RunContext) -> tuple[Artifact, Artifact]:

@@ -98,6 +98,15 @@ def test_preferences_are_scored_for_dpo_only(road):
     assert 0 <= found[made["dpo"].ref]["value"] <= 1
 
 
+def test_base_models_choose_between_answers(road):
+    _, made = road
+    found = {key: row for key, row in _scores(made["evaluate"]).items() if key[1] == "choices"}
+    assert {key[0] for key in found} == {made["pretrain"].ref}
+    right, bits = (found[made["pretrain"].ref, "choices", name] for name in ("accuracy", "answer_bits_per_byte"))
+    assert right["n"] == 10 and 0 <= right["value"] <= 1 and bits["value"] > 0
+    assert right["task_hash"] == bits["task_hash"]
+
+
 def test_computing_again_gives_the_same_bytes_and_leaves_torch_as_it_was(road, tmp_path):
     store, made = road
     threads = torch.get_num_threads()

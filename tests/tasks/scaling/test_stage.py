@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from flows.resolving import resolve
+from infra.canonical import digest
 from infra.errors import BadInput
 from infra.params import Params
 from infra.stage import Draft, Source, Stage
@@ -70,17 +71,21 @@ class Made:
         return scaling_fit.run(self.store, runs=self.grid, params=params, **roles)
 
 
+class EvaluationParams(Params):
+    content: str
+
+
 def pretended_evaluation(store: Store, scores: list[dict[str, object]]) -> Artifact:
     """An artifact of `evaluate` with these scores."""
 
-    def run(params: Params, out: Draft) -> None:
+    def run(params: EvaluationParams, out: Draft) -> None:
         out.write("scores", pa.Table.from_pylist(scores, schema=SCORES))
         out.count("models", len(scores), out=len(scores), out_unit="scores")
 
     stage = Stage(
         run, name="evaluate", version=0, libraries=(), tables={"scores": SCORES}, one_to_one=False, fingerprint=None
     )
-    return stage.run(store, params=Params())
+    return stage.run(store, params=EvaluationParams(content=digest(scores)))
 
 
 @pytest.fixture(scope="module")
@@ -196,11 +201,39 @@ def test_evaluated_runs_give_a_curve_from_loss_to_right_answers(made: Made):
     evaluation = pretended_evaluation(made.store, scores)
     fit = made.fit(evaluations=[evaluation], chance={"questions": 0.25, "guesses": 0.25})
     guesses, questions = read_fit(fit)["accuracies"]
-    assert guesses == {"task": "guesses", "metric": "accuracy", "problem": "no run is better than chance (0.25)"}
+    assert (guesses["task"], guesses["problem"], "k" in guesses) == (
+        "guesses",
+        "no run is better than chance (0.25)",
+        False,
+    )
     assert (questions["loss0"], questions["k"]) == pytest.approx((wanted.loss0, wanted.k), rel=0.01)
     assert "From loss to right answers" in fit.file("scaling.html").read_text()
-    with pytest.raises(BadInput, match="no exact_form of any of these runs"):
-        made.fit(evaluations=[evaluation], accuracies=["exact_form"])
+    recommended = read_fit(fit)["predictions"][0]["parametric"]["value"]
+    expected = questions["recommended"]
+    assert expected["low"] <= expected["value"] <= expected["high"]
+    assert expected["value"] == pytest.approx(wanted(recommended), abs=0.01)
+    none = made.fit(evaluations=[evaluation], accuracies=["exact_form"])
+    assert any("no exact_form of any of these runs" in line for line in read_fit(none)["warnings"])
+
+
+def test_a_run_that_was_not_fitted_stands_beside_the_curve(made: Made):
+    later = made.pretend(resolve("pretrain", "demo", made.fit().file("recommended.yaml")).pretrain)
+    shares = [(model.ref, 0.5 + 0.1 / model.manifest.metrics["val_loss"]) for model in [*made.grid, later]]
+    scores = [{"model": ref, "task": "choices", "metric": "accuracy", "value": value} for ref, value in shares]
+    (found,) = read_fit(made.fit(heldout=[later], evaluations=[pretended_evaluation(made.store, scores)]))["accuracies"]
+    assert found["unseen"] == [
+        {"loss": pytest.approx(later.manifest.metrics["val_loss"]), "value": pytest.approx(shares[-1][1], rel=1e-4)}
+    ]
+
+
+def test_answers_that_do_not_follow_the_loss_have_no_curve(made: Made):
+    shares = [0.02, 0.03, 0.01, 0.05]
+    scores = [
+        {"model": model.ref, "task": "questions", "metric": "accuracy", "value": shares[k % 4]}
+        for k, model in enumerate(made.grid)
+    ]
+    (found,) = read_fit(made.fit(evaluations=[pretended_evaluation(made.store, scores)]))["accuracies"]
+    assert "do not follow the loss" in found["problem"] and found["recommended"] is None
 
 
 def test_the_page_stands_alone_and_its_drawings_are_whole(fit: Artifact):
