@@ -52,9 +52,9 @@ SKIPPING: dict[str, dict[str, Any]] = {  # on one rank, and on two
 GROWING = {"batch_size": 1, "batch_ramp": [{"tokens": 32 * 4, "batch_size": 5}], "validate_every": None}
 
 
-def spoilt_later(folder: Path) -> dict[str, Any]:
-    """As `SPOILT`, but at twice the context: every loss there is worse than any before it."""
-    longer = {"train": [str(folder / "train")], "seq_len": 64}
+def spoilt_later(folder: Path, seq_len: int = 64) -> dict[str, Any]:
+    """As `SPOILT`, but at a longer context: every loss there is worse than any before it."""
+    longer = {"train": [str(folder / "train")], "seq_len": seq_len}
     return {"export": "best", "validate_every": 2, "phases": [SPOILT[0], SPOILT[1] | {"data": longer}]}
 
 
@@ -126,6 +126,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {"job": later, "fail_at": 11},
             {"job": later},
             {"job": str(other_batch(folder, "best-later")), "refused": True},
+            {"job": str(job(folder, "best-of-none", **spoilt_later(folder, seq_len=1024))), "refused": True},
             {"job": str(job(folder, "long-first", **long_first(folder)))},
             {"job": moved},
             *({"job": one} for one in moves),
@@ -304,6 +305,11 @@ def test_the_best_weights_are_of_the_context_that_is_exported(trained: Path):
 def test_a_checkpoint_of_other_batches_is_refused(trained: Path):
     said = (trained / "best-later" / "refused.txt").read_text()
     assert "step 12 has learnt from 96 samples, where this job would have from 84" in said
+
+
+def test_the_best_of_a_context_that_nothing_held_out_fills_is_refused(trained: Path):
+    said = (trained / "best-of-none" / "refused.txt").read_text()
+    assert said == "export: best needs held-out data that fills a row of the last phase"
 
 
 def test_samples_at_once_are_those_of_the_first_phase(trained: Path):
