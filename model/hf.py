@@ -6,8 +6,7 @@ LSTM, is written alike under a model_type of ours.
 """
 
 import json
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,12 +54,12 @@ def save_hf(
     bos_token_id: int | None = None,
     eos_token_id: int | Sequence[int] | None = None,
     pad_token_id: int | None = None,
-    tokenizer_files: Iterable[Path] = (),
+    weights: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write `model` so that `AutoModelForCausalLM.from_pretrained(folder)` gives the same logits.
 
     Equal weights give equal bytes. `dtype` is that of the file (float32 or bfloat16); the token ids go to both JSON
-    files; `tokenizer_files` (tokenizer.json, tokenizer_config.json, chat_template.jinja …) are copied beside them.
+    files. `weights`: parameters by name in place of the model's own, which ZeRO-3 leaves in pieces.
 
     Raises:
         ValueError: another dtype.
@@ -79,12 +78,11 @@ def save_hf(
     config = {**model.config.to_hf(), **tokens, "dtype": str(dtype).removeprefix("torch."), "use_cache": True}
     _write_json(folder / CONFIG, config)
     _write_json(folder / GENERATION, {name: value for name, value in tokens.items() if value is not None})
-    weights = {name: tensor.to(dtype).cpu().contiguous() for name, tensor in model.state_dict().items()}
+    given = model.state_dict() if weights is None else weights
+    written = {name: tensor.to(dtype).cpu().contiguous() for name, tensor in given.items()}
     if model.config.tie_embeddings:
-        del weights[_HEAD]  # One tensor under two names; safetensors holds it once and loading ties it again.
-    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
-    for file in tokenizer_files:
-        shutil.copyfile(file, folder / file.name)
+        written.pop(_HEAD, None)  # One tensor under two names; safetensors holds it once and loading ties it again.
+    save_file(written, folder / WEIGHTS, metadata={"format": "pt"})
 
 
 def load_hf(folder: Path, dtype: torch.dtype = torch.float32) -> Transformer:

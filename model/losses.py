@@ -48,11 +48,6 @@ def next_token_labels(tokens: Tensor) -> Tensor:
     return torch.cat((tokens[:, 1:], torch.full_like(tokens[:, :1], IGNORE_INDEX)), dim=1)
 
 
-def sequence_log_probs(nll: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """(summed log-probability, number of labels), each [B], from nll [B, T] as `linear_nll` gives it."""
-    return -nll.sum(dim=-1), (labels != IGNORE_INDEX).sum(dim=-1)
-
-
 def _labelled(hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
     """(hidden [N, H], labels [N]) of the positions that have one, and their indices, None where that is all."""
     hidden, labels = hidden.flatten(0, -2), labels.flatten()

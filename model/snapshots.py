@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.averaging import average_weights, averaged_steps
 from model.checkpoint import TrainState, replace_text
@@ -48,9 +48,9 @@ class KeptWeights:
             state.best_step, state.best_loss = state.step, val_loss
         elif state.step not in self.wanted():
             return
-        with self._whole():
-            if dist.get_rank() == 0:
-                save_snapshot(self.folder, state.step, dict(self.network.named_parameters()))
+        weights = self._whole()
+        if dist.get_rank() == 0:
+            save_snapshot(self.folder, state.step, weights)
 
     def prune(self) -> None:
         """Forget what is not wanted. Only after a checkpoint: until then a resumed run may want what was wanted."""
@@ -68,34 +68,47 @@ class KeptWeights:
             if dist.get_rank() == 0:
                 found = {"weights": job.export, "steps": steps, **held_out}
                 replace_text(job.work.folder / EXPORTED, json.dumps(found) + "\n")
-        with self._whole():
-            if dist.get_rank() == 0:
-                special = job.special_tokens
-                save_hf(
-                    self.network,
-                    job.work.export,
-                    bos_token_id=special.bos,
-                    eos_token_id=special.eos,
-                    pad_token_id=special.pad,
-                )
+        weights = self._whole()
+        if dist.get_rank() == 0:
+            special = job.special_tokens
+            save_hf(
+                self.network,
+                job.work.export,
+                bos_token_id=special.bos,
+                eos_token_id=special.eos,
+                pad_token_id=special.pad,
+                weights=weights,
+            )
         dist.barrier()
 
     def _load(self, steps: list[int]) -> None:
         """Put the mean of these steps' weights into the network."""
-        with self._whole(modifier_rank=0):
-            if dist.get_rank() == 0 or self.job.work.zero_stage < 3:
-                decay = self.job.average.decay if self.job.average is not None else None
-                weights = mean_snapshot(self.folder, steps, decay)
-                for name, parameter in self.network.named_parameters():
+        holds_all = dist.get_rank() == 0 or self.job.work.zero_stage < 3
+        decay = self.job.average.decay if self.job.average is not None else None
+        weights = mean_snapshot(self.folder, steps, decay) if holds_all else {}
+        for name, parameter in self.network.named_parameters():
+            with self._gathered(parameter, modifier_rank=0):
+                if holds_all:
                     parameter.copy_(weights[name])
 
-    def _whole(self, modifier_rank: int | None = None) -> Any:
-        """A context in which every rank has whole parameters (ZeRO-3 gathers them)."""
+    def _whole(self) -> dict[str, Tensor]:
+        """All weights on the first rank, in the machine's memory; nothing on the others.
+
+        One parameter at a time: gathered all at once, a model that ZeRO-3 alone makes fit would not.
+        """
+        found: dict[str, Tensor] = {}
+        for name, parameter in self.network.named_parameters():
+            with self._gathered(parameter):
+                if dist.get_rank() == 0:
+                    found[name] = parameter.detach().to("cpu", copy=True)
+        return found
+
+    def _gathered(self, parameter: nn.Parameter, modifier_rank: int | None = None) -> Any:
+        """A context in which every rank has a parameter whole (ZeRO-3 gathers it)."""
         import deepspeed
 
-        parameters = list(self.network.parameters())
         enabled = self.job.work.zero_stage == 3
-        return deepspeed.zero.GatheredParameters(parameters, modifier_rank=modifier_rank, enabled=enabled)
+        return deepspeed.zero.GatheredParameters([parameter], modifier_rank=modifier_rank, enabled=enabled)
 
 
 def save_snapshot(folder: Path, step: int, weights: Mapping[str, Tensor]) -> None:

@@ -112,17 +112,22 @@ def test_file_holds_the_asked_dtype_and_a_tied_head_once(tmp_path):
     assert model.lm_head.weight is model.model.embed_tokens.weight
 
 
-def test_token_ids_and_tokenizer_files_travel_along(tmp_path):
-    tokenizer = tmp_path / "tokenizer.json"
-    tokenizer.write_text("{}")
-    save_hf(
-        Transformer(config_of()), tmp_path / "m", eos_token_id=[90, 92], pad_token_id=93, tokenizer_files=[tokenizer]
-    )
+def test_token_ids_travel_along(tmp_path):
+    save_hf(Transformer(config_of()), tmp_path / "m", eos_token_id=[90, 92], pad_token_id=93)
     generation = GenerationConfig.from_pretrained(tmp_path / "m")
     assert (generation.bos_token_id, generation.eos_token_id, generation.pad_token_id) == (None, [90, 92], 93)
     config = LlamaConfig.from_pretrained(tmp_path / "m")
     assert (config.bos_token_id, config.eos_token_id, config.pad_token_id) == (None, [90, 92], 93)
-    assert (tmp_path / "m" / "tokenizer.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_weights_may_be_given_apart_from_the_model(tmp_path, tied):
+    """As under ZeRO-3, where the model's own are in pieces."""
+    model = Transformer(config_of(tie_embeddings=tied), seed=1)
+    save_hf(model, tmp_path / "whole")
+    save_hf(Transformer(config_of(tie_embeddings=tied)), tmp_path / "given", weights=dict(model.named_parameters()))
+    one, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "given"))
+    assert one == other
 
 
 def test_unknown_dtype_is_refused(tmp_path):

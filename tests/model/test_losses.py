@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 import model.losses
-from model.losses import IGNORE_INDEX, linear_cross_entropy, linear_nll, next_token_labels, sequence_log_probs
+from model.losses import IGNORE_INDEX, linear_cross_entropy, linear_nll, next_token_labels
 
 
 @pytest.fixture(autouse=True)
@@ -85,11 +85,3 @@ def test_large_logits_do_not_overflow():
 
 def test_next_token_labels_shift_by_one():
     assert next_token_labels(torch.tensor([[5, 6, 7]])).tolist() == [[6, 7, IGNORE_INDEX]]
-
-
-def test_sequence_log_probs_sum_a_row():
-    nll = torch.tensor([[0.5, 0.0, 1.5], [0.0, 0.0, 2.0]])
-    labels = torch.tensor([[1, IGNORE_INDEX, 3], [IGNORE_INDEX, IGNORE_INDEX, 2]])
-    log_probs, counts = sequence_log_probs(nll, labels)
-    assert log_probs.tolist() == [-2.0, -2.0]
-    assert counts.tolist() == [2, 1]
