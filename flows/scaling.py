@@ -28,7 +28,7 @@ from infra.stage.provenance import code_of
 from infra.store import Artifact
 from tasks.course import shown
 from tasks.evaluate.stage import evaluate as evaluate_stage
-from tasks.pretrain import PretrainParams, holds_out_a_row
+from tasks.pretrain import PretrainParams, holds_out_a_row, shape_of
 from tasks.pretrain import pretrain as pretrain_stage
 from tasks.scaling.comparisons import Compared
 from tasks.scaling.grid import Pace, Plan, PlannedRun, most_epochs, plan_runs
@@ -36,6 +36,7 @@ from tasks.scaling.recommended import FILE
 from tasks.scaling.stage import scaling_fit
 from tasks.tokenizer import Vocabulary
 from tasks.tokens.files import Tokens
+from tasks.training import check_layout
 
 LOG = logging.getLogger("sluice.scaling")
 
@@ -95,7 +96,8 @@ def checked_plan(config: ScalingConfig, tokenizer: Artifact, tokens: Artifact) -
     """The runs, with what is left out said before the first of them starts.
 
     Raises:
-        BadConfig: a budget with too few sizes left, a size that this vocabulary does not allow.
+        BadConfig: a budget with too few sizes left, a size that this vocabulary does not allow, heads that ranks cannot
+            share as the runtime says.
         BadInput: no text is held out.
     """
     corpus = Tokens(tokens.store, tokens.manifest)
@@ -106,6 +108,9 @@ def checked_plan(config: ScalingConfig, tokenizer: Artifact, tokens: Artifact) -
         )
     vocab_size = Vocabulary(tokenizer.store, tokenizer.manifest).encoder.vocab_size
     plan = plan_runs(config.scaling, config.pretrain, vocab_size, corpus)
+    for run in plan.runs:
+        shape = shape_of(run.params, vocab_size)
+        check_layout("scaling", "lm", run.params.optim, config.runtime, run.params.seq_lens, shape)
     for line in plan.left_out:
         LOG.warning("scaling      %s", line)
     return plan

@@ -33,6 +33,9 @@ CONFIG: dict[str, Any] = {
 }
 
 
+NO_LSTM = {name: value for name, value in CONFIG["scaling"].items() if name != "compare"}
+
+
 @pytest.fixture
 def mix(store: Store) -> Artifact:
     return little_corpus(store)[0]
@@ -126,6 +129,9 @@ def test_what_cannot_be_is_one_line_before_the_first_run(store, mix, monkeypatch
     pretending(monkeypatch)
     with pytest.raises(BadConfig, match=r"budget 1e\+11 FLOP has 0 sizes left and needs 3 .*max_epochs is 0.001"):
         walk(mix, config_of(scaling={**CONFIG["scaling"], "max_epochs": 0.001}))
+    shared = Runtime.model_validate({"world_size": 3, "parallel": {"sequence": 3}})
+    with pytest.raises(BadConfig, match=r"scaling: .*key and value heads"):
+        walk(mix, config_of(runtime=shared, pretrain={**CONFIG["pretrain"], "seq_len": 33}, scaling=NO_LSTM))
     silent, _, _ = little_corpus(Store(store.root.parent / "other"), validation=False)
     with pytest.raises(BadInput, match="has no row of 32 tokens of validation text"):
         walk(silent, config_of())
