@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import xxhash
 
 KINDS = ("other_page", "same_page", "truncated", "repetition")
+SPOILT = ("truncated", "repetition")  # the right answer, written badly: not another answer
 MIN_WORDS_TO_TRUNCATE = 6
 
 

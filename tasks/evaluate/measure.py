@@ -34,22 +34,19 @@ class Work:
     heldout: HeldOut | None
     questions: list[Question]
     pairs: list[tuple[preferences.Rendered, preferences.Rendered]]
-    choices: list[tuple[preferences.Rendered, preferences.Rendered]]
+    choices: list[preferences.Choice]
     max_new_tokens: int
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of it: -log2 p of each held-out token, answers by way of asking, margins of the pairs in nats.
-
-    `choices` are nats a byte of the chosen and the rejected answer of each pair, [n, 2].
-    """
+    """What came of it: -log2 p of each held-out token, answers by way of asking, margins of the pairs in nats."""
 
     parameters: int
     bits: npt.NDArray[np.float64] | None = None
     answers: dict[str, list[Scored]] = field(default_factory=dict)
     margins: npt.NDArray[np.float64] | None = None
-    choices: npt.NDArray[np.float64] | None = None
+    chosen: preferences.Chosen | None = None
 
 
 def measure_all(models: Sequence[Model], work: Work, cores: int, progress: Progress) -> list[Measured]:
@@ -89,7 +86,7 @@ def measure(model: Model, work: Work) -> Measured:
     if model.stage == DPO and work.pairs:
         reference = load(Model(model.store, model.parent("model").manifest))
         margins = preferences.margins(network, reference, work.pairs, work.encoder.pad)
-    choices = None
+    chosen = None
     if model.stage in BASES and work.choices:
-        choices = preferences.choices(network, work.choices, work.encoder.pad)
-    return Measured(parameters, bits, answers, margins, choices)
+        chosen = preferences.choose(network, work.choices, work.encoder.pad)
+    return Measured(parameters, bits, answers, margins, chosen)

@@ -1,7 +1,9 @@
 """Two answers to a question, one better: does a model rank it higher (choices), or higher than before (preferences)?
 
-Choices are for base models: the answer with the higher log-probability a byte, after a plain `Question: … Answer:`, as
-lm-evaluation-harness scores continuations (acc_bytes); guessing gives a half.
+Choices are for base models, asked plainly (`Question: … Answer:`): which answer has the higher log-probability a byte
+(lm-evaluation-harness's acc_bytes), and which does the question make more probable than it was by itself
+(acc_mutual_info), at which small models are better. Guessing gives a half. Only pairs whose worse answer is another
+answer count: of one that was broken off, or is said over and over, each byte may well be the more probable.
 
 Direct preference optimisation has an implicit reward, beta * (log p(answer) - log p_reference(answer)) (Rafailov et
 al., 2023, equation 5). A pair is won when the chosen answer's reward is the greater; beta scales both alike, so it is
@@ -20,6 +22,7 @@ import numpy.typing as npt
 from infra.canonical import digest
 from infra.errors import BadInput
 from tasks.chat import Message
+from tasks.chat_data.rejected import SPOILT
 from tasks.evaluate.answers import plain_prompt
 from tasks.evaluate.prediction import IGNORE_INDEX, LOGITS_AT_ONCE
 
@@ -37,6 +40,13 @@ class Pair:
     prompt: tuple[Message, ...]
     chosen: str
     rejected: str
+    kind: str | None = None
+    """In what way the worse one is worse, where the file says it (`tasks/chat_data/rejected.py`)."""
+
+    @property
+    def is_choice(self) -> bool:
+        """Whether the worse answer is another answer, and not the right one spoilt."""
+        return self.kind not in SPOILT
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,7 @@ def read_pairs(path: Path, limit: int) -> tuple[list[Pair], int]:
 def _pair(path: Path, number: int, line: str) -> Pair:
     try:
         row = json.loads(line)
-        pair = Pair(tuple(row["prompt"]), _text(row["chosen"]), _text(row["rejected"]))
+        pair = Pair(tuple(row["prompt"]), _text(row["chosen"]), _text(row["rejected"]), row.get("kind"))
         if not pair.prompt:
             raise TypeError("empty prompt")
         return pair
@@ -93,21 +103,50 @@ def sequences(encoder: "Encoder", pair: Pair) -> tuple[Rendered, Rendered]:
     return chosen, rejected
 
 
-def plain_sequences(encoder: "Encoder", pair: Pair) -> tuple[Rendered, Rendered]:
-    """(chosen, rejected) for a model that knows no ChatML: the plain prompt, then the answer without an end."""
-    prompt = plain_prompt(encoder, pair.prompt)
-    chosen, rejected = (
-        Rendered([*prompt, *encoder.encode(f" {answer.strip()}")], len(prompt), len(answer.strip().encode()) + 1)
-        for answer in (pair.chosen, pair.rejected)
-    )
-    return chosen, rejected
+@dataclass(frozen=True)
+class Choice:
+    """The two answers of a pair for a model that knows no ChatML: after the question, and after `Answer:` alone."""
+
+    asked: tuple[Rendered, Rendered]  # chosen, rejected
+    alone: tuple[Rendered, Rendered]
+
+    @property
+    def longest(self) -> int:
+        """Ids of its longest sequence."""
+        return max(len(side.ids) for side in self.asked)
 
 
-def choices(model: "Transformer", pairs: Sequence[tuple[Rendered, Rendered]], pad: int) -> npt.NDArray[np.float64]:
-    """Log-probability a byte (nats) of the chosen and of the rejected answer, float64[len(pairs), 2]."""
-    flat = [side for pair in pairs for side in pair]
-    a_byte = log_probabilities(model, flat, pad) / np.array([side.n_bytes for side in flat])
-    return a_byte.reshape(-1, 2)
+def choice(encoder: "Encoder", pair: Pair) -> Choice:
+    """The pair as base models see it: answers without an end, which a base model would not write there."""
+    answers = [f" {answer.strip()}" for answer in (pair.chosen, pair.rejected)]
+
+    def after(prompt: list[int]) -> tuple[Rendered, Rendered]:
+        chosen, rejected = (
+            Rendered([*prompt, *encoder.encode(text)], len(prompt), len(text.encode())) for text in answers
+        )
+        return chosen, rejected
+
+    return Choice(after(plain_prompt(encoder, pair.prompt)), after(plain_prompt(encoder, ())))
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Of each choice, nats: log-probability a byte of the chosen and the rejected answer, and what the question adds.
+
+    Both float64[n, 2].
+    """
+
+    a_byte: npt.NDArray[np.float64]
+    gain: npt.NDArray[np.float64]
+
+
+def choose(model: "Transformer", given: Sequence[Choice], pad: int) -> Chosen:
+    """Score both answers of each choice."""
+    asked = [side for one in given for side in one.asked]
+    alone = [side for one in given for side in one.alone]
+    log_p = log_probabilities(model, asked, pad)
+    gain = log_p - log_probabilities(model, alone, pad)
+    return Chosen((log_p / np.array([side.n_bytes for side in asked])).reshape(-1, 2), gain.reshape(-1, 2))
 
 
 def log_probabilities(model: "Transformer", given: Sequence[Rendered], pad: int) -> npt.NDArray[np.float64]:
@@ -158,5 +197,5 @@ def margins(
 
 
 def task_hash(pairs: Sequence[tuple[Rendered, Rendered]], task: str = "preferences") -> str:
-    """16 hex digits of the pairs as they are scored."""
+    """16 hex digits of the pairs (of choices: as they are asked) as they are scored."""
     return digest([task, TASK_VERSION, [[side.ids, side.prompt_length] for pair in pairs for side in pair]])

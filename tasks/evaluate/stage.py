@@ -9,7 +9,7 @@ number of threads would show.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -155,8 +155,7 @@ def evaluate(
             raise BadInput(f"{model.ref} has another tokenizer than {tokens.ref}; evaluate it on its own tokens")
     heldout = _heldout(tokens, encoder, params, out)
     questions, n_questions, too_long = _questions(chat, ordered, encoder, params)
-    pairs = _pairs(chat, ordered, encoder, params, preferences.sequences)
-    choices = _pairs(chat, ordered, encoder, params, preferences.plain_sequences)
+    pairs, choices = _pairs(chat, ordered, encoder, params)
     ledger = Ledger(tokenizer_hash)
     if heldout is not None:
         _score_ngrams(tokens, heldout, encoder, params, ledger)
@@ -239,19 +238,19 @@ def _questions(
 
 
 def _pairs(
-    chat: ChatData,
-    models: Sequence[Model],
-    encoder: Encoder,
-    params: EvaluateParams,
-    render: Callable[[Encoder, preferences.Pair], tuple[preferences.Rendered, preferences.Rendered]],
-) -> list[tuple[preferences.Rendered, preferences.Rendered]]:
-    """Held-out preference pairs that fit every model."""
+    chat: ChatData, models: Sequence[Model], encoder: Encoder, params: EvaluateParams
+) -> tuple[list[tuple[preferences.Rendered, preferences.Rendered]], list[preferences.Choice]]:
+    """Held-out preference pairs that fit every model: as chat models see them, and as base models choose."""
     if not chat.files(PAIRS_FILE):
-        return []
+        return [], []
     chosen, _ = preferences.read_pairs(chat.file(PAIRS_FILE), params.pairs)
     room = min(context_length(model) for model in models)
-    rendered = (render(encoder, pair) for pair in chosen)
-    return [pair for pair in rendered if max(len(side.ids) for side in pair) <= room]
+    rendered = (preferences.sequences(encoder, pair) for pair in chosen)
+    choices = (preferences.choice(encoder, pair) for pair in chosen if pair.is_choice)
+    return (
+        [pair for pair in rendered if max(len(side.ids) for side in pair) <= room],
+        [one for one in choices if one.longest <= room],
+    )
 
 
 def _score_answers(
@@ -323,9 +322,10 @@ def _score_model(model: Model, found: Measured, work: Work, ledger: Ledger) -> N
         ledger.score(model.ref, model.stage, PREFERENCES_TASK, "accuracy", won, task_hash)
         margin = mean(found.margins.tolist())
         ledger.score(model.ref, model.stage, PREFERENCES_TASK, "margin", margin, task_hash)
-    if found.choices is not None:
-        task_hash = preferences.task_hash(work.choices, CHOICES_TASK)
-        right = mean((found.choices[:, 0] > found.choices[:, 1]).astype(float).tolist())
-        ledger.score(model.ref, model.stage, CHOICES_TASK, "accuracy", right, task_hash)
-        bits = mean((-found.choices[:, 0] / math.log(2)).tolist())
+    if found.chosen is not None:
+        task_hash = preferences.task_hash([one.asked for one in work.choices], CHOICES_TASK)
+        for metric, scores in (("accuracy", found.chosen.a_byte), ("accuracy_pmi", found.chosen.gain)):
+            right = mean((scores[:, 0] > scores[:, 1]).astype(float).tolist())
+            ledger.score(model.ref, model.stage, CHOICES_TASK, metric, right, task_hash)
+        bits = mean((-found.chosen.a_byte[:, 0] / math.log(2)).tolist())
         ledger.score(model.ref, model.stage, CHOICES_TASK, "answer_bits_per_byte", bits, task_hash)

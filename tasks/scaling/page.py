@@ -1,5 +1,6 @@
 """A scaling study in, one self-contained HTML page out; style and page parts are those of `tasks/report`."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -201,9 +202,15 @@ def _interval(bounds: Sequence[float] | None, decimals: int | None = None) -> st
     return f"95 %: {low} to {high}"
 
 
+def _finite(value: float, decimals: int) -> str:
+    """The number; nothing for one that there is not, as bits a byte of masked tokens."""
+    return f"{value:.{decimals}f}" if math.isfinite(value) else ""
+
+
 @cache
 def _environment() -> "Environment":
     environment = make_environment(TEMPLATES)
     environment.filters.update(short=short_number, flop=power_of_ten, bounds=_bounds, point=plots.point_name)
+    environment.filters["finite"] = _finite
     environment.globals["colour"] = plots.style_of
     return environment

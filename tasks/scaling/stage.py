@@ -58,7 +58,7 @@ class ScalingFitParams(Params):
     seed: int = Field(0, ge=0, description="Of what is drawn for them.")
     comparisons: tuple[Compared, ...] = Field((), description="Which run stands for what; the flow fills it.")
     accuracies: tuple[str, ...] = Field(
-        ("accuracy",), description="Metrics of evaluations that are shares of right answers."
+        ("accuracy", "accuracy_pmi"), description="Metrics of evaluations that are shares of right answers."
     )
     chance: dict[str, Annotated[float, Field(ge=0, lt=1)]] = Field(
         default_factory=lambda: {"choices": 0.5, "preferences": 0.5},

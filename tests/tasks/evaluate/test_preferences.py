@@ -9,7 +9,16 @@ from infra.errors import BadInput
 from model.config import ModelConfig
 from model.transformer import Transformer
 from tasks.encoding import Encoder
-from tasks.evaluate.preferences import Pair, Rendered, log_probabilities, margins, read_pairs, sequences
+from tasks.evaluate.preferences import (
+    Pair,
+    Rendered,
+    choice,
+    choose,
+    log_probabilities,
+    margins,
+    read_pairs,
+    sequences,
+)
 from tasks.tokenizer import learn_bpe
 
 PROMPT = ({"role": "user", "content": "Why?"},)
@@ -53,6 +62,26 @@ def test_log_probabilities_are_those_of_each_answer_by_itself(encoder):
             table = model.logits(model(torch.tensor([one.ids]))).log_softmax(-1)[0]
         expected = sum(table[t - 1, one.ids[t]].item() for t in range(one.prompt_length, len(one.ids)))
         assert value == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_choice_is_scored_by_the_byte_and_by_what_the_question_adds(encoder):
+    model = _model(encoder.vocab_size, seed=3)
+    given = [choice(encoder, Pair(PROMPT, "Because of it.", "No."))]
+    (asked, alone) = given[0].asked, given[0].alone
+    assert encoder.decode(asked[0].ids[1:]) == "Question: Why?\nAnswer: Because of it."
+    assert encoder.decode(alone[1].ids[1:]) == "Answer: No." and asked[0].n_bytes == len(" Because of it.")
+    found = choose(model, given, encoder.pad)
+    with_question, by_itself = (log_probabilities(model, list(sides), encoder.pad) for sides in (asked, alone))
+    assert found.a_byte[0] == pytest.approx(with_question / [15, 4])
+    assert found.gain[0] == pytest.approx(with_question - by_itself)
+
+
+@pytest.mark.parametrize(
+    ("kind", "counts"),
+    [(None, True), ("given", True), ("same_page", True), ("truncated", False), ("repetition", False)],
+)
+def test_a_spoilt_right_answer_is_no_other_answer(kind, counts):
+    assert Pair(PROMPT, "a", "b", kind).is_choice == counts
 
 
 def test_a_model_has_no_margin_over_itself_and_the_opposite_one_when_swapped(encoder):
