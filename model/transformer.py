@@ -68,7 +68,10 @@ class RMSNorm(nn.Module):
 
 
 class _RMSNorm(torch.autograd.Function):
-    """torch has no fused RMSNorm on CPUs; this takes six tenths of the time of its composite."""
+    """torch has no fused RMSNorm on CPUs; this takes half the time of its composite.
+
+    Backward is torch's kernel for LayerNorm, told that the mean is 0, plus the term that it takes off for the mean.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
@@ -79,13 +82,14 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        grad = grads[0].float()
         x, weight, scale = ctx.saved_tensors
-        normal = x.float() * scale
-        grad_weight = (grad * normal).flatten(0, -2).sum(dim=0)
-        grad_normal = grad * weight
-        along = torch.linalg.vecdot(grad_normal, normal).div_(x.shape[-1]).unsqueeze(-1)
-        grad_x = grad_normal.addcmul_(normal, along, value=-1).mul_(scale)
+        size = x.shape[-1]
+        grad, wide, gain = grads[0].float(), x.float(), weight.float()
+        grad_x, grad_weight, _ = torch.ops.aten.native_layer_norm_backward(
+            grad, wide, [size], torch.zeros_like(scale), scale, gain, None, [True, True, False]
+        )
+        with torch.autocast(x.device.type, enabled=False):  # which would take the sum over a row in bf16
+            grad_x.addcmul_((grad @ gain).div_(size).unsqueeze(-1), scale)
         return grad_x.to(x.dtype), grad_weight.to(weight.dtype), None, None
 
 

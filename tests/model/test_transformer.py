@@ -4,12 +4,13 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from model.config import ModelConfig
 from model.losses import IGNORE_INDEX, next_token_labels
 from model.rope_scaling import YarnScaling
-from model.transformer import Transformer
+from model.transformer import RMSNorm, Transformer
 
 SHAPES = {
     "grouped": {"n_heads": 4, "n_kv_heads": 2},
@@ -87,6 +88,29 @@ def test_loss_and_gradients_are_llamas(shape):
     for name, parameter in model.named_parameters():
         exact = theirs[name].grad
         assert (parameter.grad.double() - exact).norm() <= 1e-5 * exact.norm(), name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_norm_is_that_of_torch_in_values_and_gradients_whatever_is_autocast(dtype, autocast):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 5, 48, generator=generator).to(dtype).requires_grad_()
+    norm = RMSNorm(48, 1e-5)
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 1.5, generator=generator)
+    exact_x, exact_weight = (one.detach().double().requires_grad_() for one in (x, norm.weight))
+    expected = F.rms_norm(exact_x, (48,), exact_weight, 1e-5)
+    upstream = torch.randn(3, 5, 48, generator=generator)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        found = norm(x)
+        assert found.dtype == (torch.bfloat16 if autocast else dtype)
+        upstream = upstream.to(found.dtype)
+        gradients = torch.autograd.grad(found, (x, norm.weight), upstream)
+    wanted = torch.autograd.grad(expected, (exact_x, exact_weight), upstream.double())
+    narrow = 0.004  # half a step of bf16
+    assert (found.double() - expected).norm() <= (narrow if found.dtype == torch.bfloat16 else 1e-6) * expected.norm()
+    for one, exact in zip(gradients, wanted, strict=True):
+        assert (one.double() - exact).norm() <= (narrow if one.dtype == torch.bfloat16 else 1e-6) * exact.norm()
 
 
 def test_reduction_none_gives_the_terms_of_the_sum_and_their_gradients():
