@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
 
 BLOCK = 64
-"""Queries a block: 32 to 256 were tried at 128 to 512 positions; 64 is the fastest that is never far behind."""
+"""Queries a block: 32 to 256 were tried at 128 to 512 positions; 64 is the fastest that is never far behind. In bf16,
+whose products are fast and whose copies between them are not, twice as many (docs/log.md)."""
 _KEPT_BYTES = 1 << 27
 """Probabilities that one layer may keep for its backward pass; above it they are computed again."""
 _BLOCKED_DTYPES = (torch.float32, torch.bfloat16)
@@ -146,10 +147,9 @@ class _BlockedAttention(torch.autograd.Function):
         out = torch.empty_like(rows)
         kept: list[Tensor] = []
         keep = batch * n_heads * length * (length + BLOCK) * 2 <= _KEPT_BYTES
-        hidden = _hidden(added, length)
-        for start in range(0, length, BLOCK):
-            probabilities = _probabilities(rows, keys, hidden, start, ctx.sizes)
-            end = min(start + BLOCK, length)
+        hidden = _hidden(added, length, BLOCK)
+        for start, end in _blocks(length, BLOCK):
+            probabilities = _probabilities(rows, keys, hidden, start, end, ctx.sizes)
             torch.bmm(probabilities, values[:, :end], out=out[:, start * group : end * group])
             if keep:
                 kept.append(probabilities)
@@ -165,14 +165,14 @@ class _BlockedAttention(torch.autograd.Function):
         wide_rows, wide_keys = rows.float(), keys.float()  # themselves where they are fp32 already
         grad_rows = torch.empty_like(rows)
         grad_keys, grad_values = torch.zeros_like(wide_keys), torch.zeros_like(wide_keys)
-        hidden = None if kept else _hidden(added, length)
-        for index, start in enumerate(range(0, length, BLOCK)):
-            end = min(start + BLOCK, length)
+        block = BLOCK if rows.dtype == torch.float32 else 2 * BLOCK
+        hidden = None if kept else _hidden(added, length, block)
+        for index, (start, end) in enumerate(_blocks(length, block)):
             part = slice(start * group, end * group)
             if hidden is None:
                 probabilities = kept[index]
             else:
-                probabilities = _probabilities(wide_rows, wide_keys, hidden, start, ctx.sizes).to(rows.dtype)
+                probabilities = _probabilities(wide_rows, wide_keys, hidden, start, end, ctx.sizes).to(rows.dtype)
             _add_product(grad_values[:, :end], probabilities.mT, grad_out[:, part])
             grad_scores = torch.bmm(grad_out[:, part], values[:, :end].mT)
             grad_scores = torch._softmax_backward_data(grad_scores, probabilities, -1, probabilities.dtype)
@@ -207,18 +207,22 @@ def _heads_first(x: Tensor) -> Tensor:
     return x.transpose(1, 2).reshape(-1, x.shape[1], x.shape[3])
 
 
-def _hidden(added: Tensor | None, length: int) -> Tensor:
+def _blocks(length: int, block: int) -> list[tuple[int, int]]:
+    """(first query, end) of each block."""
+    return [(start, min(start + block, length)) for start in range(0, length, block)]
+
+
+def _hidden(added: Tensor | None, length: int, block: int) -> Tensor:
     """What is added to scores: [B, 1, T, T], or, without documents, one block's [n, n]."""
     if added is not None:
         return added
-    n = min(BLOCK, length)
+    n = min(block, length)
     return torch.full((n, n), -torch.inf).triu_(1)
 
 
-def _probabilities(rows: Tensor, keys: Tensor, hidden: Tensor, start: int, sizes: _Sizes) -> Tensor:
+def _probabilities(rows: Tensor, keys: Tensor, hidden: Tensor, start: int, end: int, sizes: _Sizes) -> Tensor:
     """softmax of one block's scores: [B * n_kv_heads, queries * group, keys up to the block's last query]."""
-    batch, length, n_kv_heads, group, size = sizes
-    end = min(start + BLOCK, length)
+    batch, _, n_kv_heads, group, size = sizes
     n = end - start
     scores = torch.baddbmm(
         rows.new_empty(()), rows[:, start * group : end * group], keys[:, :end].mT, beta=0, alpha=size**-0.5
