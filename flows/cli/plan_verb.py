@@ -110,7 +110,12 @@ def _print_memory(stages: Sequence[TrainingMemory], available: float) -> None:
 
 def _print_published(as_json: bool) -> None:
     if as_json:
-        print_json([{**vars(run), "planned_flops": run.planned_flops, "achieved": run.achieved} for run in PUBLISHED])
+        print_json(
+            [
+                {**vars(run), "planned_flops": run.planned_flops, "achieved": run.achieved, "days": run.days}
+                for run in PUBLISHED
+            ]
+        )
         return
     rows = [
         [
@@ -120,13 +125,15 @@ def _print_published(as_json: bool) -> None:
             f"{run.planned_flops:.2e}",
             f"{run.flops:.2e}" if run.flops else "",
             f"{run.gpu_hours:,.0f}" if run.gpu_hours else "",
+            f"{run.devices:,}" if run.devices else "",
+            f"{run.days:.0f}" if run.days else "",
             f"{run.achieved / 1e12:.0f}" if run.achieved else "",
             run.device,
             run.source,
         ]
         for run in PUBLISHED
     ]
-    header = ["run", "params", "tokens", "6ND", "published", "GPU hours", "TFLOP/s", "on", "source"]
+    header = ["run", "params", "tokens", "6ND", "published", "GPU hours", "GPUs", "days", "TFLOP/s", "on", "source"]
     print_table(rows, header)
 
 
