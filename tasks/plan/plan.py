@@ -236,14 +236,16 @@ def _warnings(
     asked: PlanParams, flops: float, exact: float, training: tuple[TrainingMemory, ...], device: Accelerator
 ) -> list[str]:
     found = []
-    most = max(flops, exact)
-    if most >= REPORTING_FLOPS:
+    if max(flops, exact) >= REPORTING_FLOPS:
         found.append(
-            f"{most:.2g} FLOP is at or above 1e26: runs of this size were reportable in the United States"
-            " (Executive Order 14110, since revoked) and are regulated elsewhere; ask before you start"
+            f"{_over(flops, exact, REPORTING_FLOPS)} is at or above 1e26: runs of this size were reportable in the"
+            " United States (Executive Order 14110, since revoked) and are regulated elsewhere; ask before you start"
         )
-    elif most >= SYSTEMIC_RISK_FLOPS:
-        found.append(f"{most:.2g} FLOP is above 1e25: the EU presumes systemic risk (Regulation 2024/1689, article 51)")
+    elif max(flops, exact) >= SYSTEMIC_RISK_FLOPS:
+        found.append(
+            f"{_over(flops, exact, SYSTEMIC_RISK_FLOPS)} is above 1e25: the EU presumes systemic risk (Regulation"
+            " 2024/1689, article 51)"
+        )
     if all(one.total > device.memory for one in training):
         least = min(training, key=lambda one: one.total)
         whole = least.buffers + least.activations + least.logits
@@ -263,3 +265,8 @@ def _warnings(
             " leave out: count it with --count exact, or plan with a shorter --seq-len"
         )
     return found
+
+
+def _over(flops: float, exact: float, limit: float) -> str:
+    """The count that reaches a limit: 6ND, or only what attention adds to it."""
+    return f"{flops:.2g} FLOP" if flops >= limit else f"{exact:.2g} FLOP with attention"
