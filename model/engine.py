@@ -144,7 +144,7 @@ class Trainer:
             universal = ckpt.needs_universal(saved, self.world_size, self.job.work.zero_stage)
             if universal:
                 ckpt.make_universal(found, self.say)
-        optimizer = build_optimizer(self.network, self.job.optim)
+        optimizer = build_optimizer(self.network, self.job.optim, getattr(torch, self.state.dtype))
         self.peaks = [group["lr"] for group in optimizer.param_groups]
         self.guard = StepGuard(self.network, optimizer, self.job)
         self.engine, self.optimizer, _, _ = deepspeed.initialize(

@@ -16,8 +16,6 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.optim.adamw import adamw
 
-from model.precision import native_bfloat16
-
 NEWTON_SCHULZ_COEFFICIENTS = (
     3.4445,
     -4.7750,
@@ -33,13 +31,21 @@ class Muon(torch.optim.Optimizer):
 
     Groups carry `muon: bool`. Muon's have `lr` (spectral norm of a step on a square matrix), `momentum` and
     `weight_decay`; AdamW's have `lr` and `weight_decay`, with `betas` and `eps` for all. Decay is decoupled.
+    `dtype` is that of the products that orthogonalise: the run's, since in bf16 runs in fp32 would differ by layout.
 
     Raises:
         ValueError: a parameter of a Muon group is not a matrix.
     """
 
-    def __init__(self, groups: Sequence[dict[str, Any]], betas: tuple[float, float], eps: float) -> None:
+    def __init__(
+        self,
+        groups: Sequence[dict[str, Any]],
+        betas: tuple[float, float],
+        eps: float,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__([dict(group) for group in groups], {"betas": betas, "eps": eps, "momentum": 0.95, "lr": 0.02})
+        self.dtype = dtype
         # ZeRO replaces a group's parameters by one flat slice and steps one group at a time: the matrices themselves,
         # whose storage tells where they lie in the flat vector, are remembered under a key that survives both.
         self._matrices: list[list[Tensor]] = []
@@ -99,7 +105,7 @@ class Muon(torch.optim.Optimizer):
         rank, world_size = _rank_and_world_size()
         mine = _shares([p.shape for p in params], world_size)[rank]
         updates = [torch.zeros_like(p) for p in params]
-        for index, update in zip(mine, orthogonalize([directions[index] for index in mine]), strict=True):
+        for index, update in zip(mine, orthogonalize([directions[index] for index in mine], self.dtype), strict=True):
             updates[index] = update
         if world_size > 1:
             flat = torch.cat([update.flatten() for update in updates])
@@ -126,7 +132,8 @@ class Muon(torch.optim.Optimizer):
             raise ValueError("Muon works at ZeRO stages 0, 1 and 2 without offloading; set zero_stage to one of them")
         first = rank * p.numel()
         touched = [i for i, m in enumerate(matrices) if starts[i] < first + p.numel() and starts[i] + m.numel() > first]
-        found = orthogonalize([flat[starts[i] : starts[i] + matrices[i].numel()].view_as(matrices[i]) for i in touched])
+        wanted = [flat[starts[i] : starts[i] + matrices[i].numel()].view_as(matrices[i]) for i in touched]
+        found = orthogonalize(wanted, self.dtype)
         p.mul_(1 - group["lr"] * group["weight_decay"])
         for i, matrix in zip(touched, found, strict=True):
             begin, end = max(starts[i], first), min(starts[i] + matrix.numel(), first + p.numel())
@@ -146,10 +153,10 @@ class Muon(torch.optim.Optimizer):
         return grad.to(mean.dtype).lerp(mean, momentum)
 
 
-def orthogonalize(matrices: Sequence[Tensor]) -> list[Tensor]:
+def orthogonalize(matrices: Sequence[Tensor], dtype: torch.dtype = torch.float32) -> list[Tensor]:
     """For each [m, n] = U S V^T about U V^T, times sqrt(max(1, m / n)) (Jordan et al. 2024), in the input's type.
 
-    Five quintic Newton-Schulz steps, bf16 where the hardware multiplies it; equal shapes are done as one batch.
+    Five quintic Newton-Schulz steps in `dtype` (bf16 serves, Jordan et al.); equal shapes are done as one batch.
     """
     by_shape: dict[tuple[int, int], list[int]] = {}
     for index, matrix in enumerate(matrices):
@@ -158,16 +165,16 @@ def orthogonalize(matrices: Sequence[Tensor]) -> list[Tensor]:
     for (rows, columns), indices in by_shape.items():
         batch = torch.stack([matrices[index] for index in indices])
         scale = max(1.0, rows / columns) ** 0.5
-        for index, update in zip(indices, _newton_schulz(batch).mul_(scale), strict=True):
+        for index, update in zip(indices, _newton_schulz(batch, dtype).mul_(scale), strict=True):
             found[index] = update
     return found
 
 
-def _newton_schulz(batch: Tensor) -> Tensor:
+def _newton_schulz(batch: Tensor, dtype: torch.dtype) -> Tensor:
     """[B, m, n] to about U V^T each: singular values end between 0.7 and 1.2, which serves as well as 1."""
     a, b, c = NEWTON_SCHULZ_COEFFICIENTS
     x = batch / (torch.linalg.matrix_norm(batch, keepdim=True) + _SMALLEST_NORM)
-    x = x.to(torch.bfloat16 if native_bfloat16(batch.device) else torch.float32)
+    x = x.to(dtype)
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.mT

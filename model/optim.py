@@ -9,11 +9,11 @@ from model.config import OptimConfig
 from model.muon import Muon
 
 
-def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """AdamW or Muon over `parameter_groups`; each group carries its peak `lr`."""
+def build_optimizer(model: nn.Module, config: OptimConfig, dtype: torch.dtype = torch.float32) -> torch.optim.Optimizer:
+    """AdamW or Muon over `parameter_groups`; each group carries its peak `lr`. `dtype`: of the run's products."""
     groups = parameter_groups(model, config)
     if config.name == "muon":
-        return Muon(groups, betas=config.betas, eps=config.eps)
+        return Muon(groups, betas=config.betas, eps=config.eps, dtype=dtype)
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
 
 

@@ -85,7 +85,7 @@ def _llama3(frequencies: Tensor, scaling: Llama3Scaling) -> Tensor:
 
 
 class _Rotate(torch.autograd.Function):
-    """x cos + swap(x) sin in fp32, whose gradient is the rotation backwards: by the negative angle.
+    """x cos + swap(x) sin in the tables' fp32, whose gradient is the rotation backwards: by the negative angle.
 
     Types are changed apart, since products across them are slow.
     """
@@ -104,8 +104,9 @@ class _Rotate(torch.autograd.Function):
 
 
 def _rotated(x: Tensor, cos: Tensor, sin: Tensor, sign: int) -> Tensor:
-    swapped = _swap_halves(x).flatten(2).float()
-    turned = torch.addcmul(x.flatten(2).float() * cos, swapped, sin, value=sign)
+    wide = torch.promote_types(x.dtype, cos.dtype)
+    swapped = _swap_halves(x).flatten(2).to(wide)
+    turned = torch.addcmul(x.flatten(2).to(wide) * cos, swapped, sin, value=sign)
     return turned.to(x.dtype).view(x.shape)
 
 

@@ -19,9 +19,11 @@ def random_matrices(*shapes):
     return [torch.randn(*shape, generator=generator) for shape in shapes]
 
 
-def test_orthogonalize_keeps_singular_vectors_and_flattens_singular_values():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_orthogonalize_keeps_singular_vectors_and_flattens_singular_values(dtype):
     for matrix in random_matrices((24, 24), (40, 16), (16, 40)):
-        (found,) = orthogonalize([matrix])
+        (found,) = orthogonalize([matrix], dtype)
+        assert found.dtype == torch.float32
         u, _, vt = torch.linalg.svd(matrix, full_matrices=False)
         core = u.T @ found @ vt.T / max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
         values = core.diagonal()
