@@ -150,6 +150,8 @@ class Trainer:
         self.engine, self.optimizer, _, _ = deepspeed.initialize(
             model=self.network, optimizer=optimizer, config=self._deepspeed_config(universal)
         )
+        if self.world_size == 1 and self.job.work.zero_stage == 0:  # nobody to sum with: spares two copies of gradients
+            self.engine.enable_backward_allreduce = False
         if self.job.objective == "dpo":  # before a checkpoint replaces the reference model's weights
             self._reference("train", self.streams[0])
             for held_out in self.held_out.values():  # one: rows of pairs have one length
