@@ -302,9 +302,8 @@ class Trainer:
         configured = self.job.work.peak_flops
         if configured is not None:
             return configured * self.world_size
-        dtype = torch.bfloat16 if self.state.dtype == "bfloat16" else torch.float32
         dist.barrier()  # all measure at once, as all compute at once
-        return self._sum([matmul_flops_per_s(dtype, self.device)])[0]
+        return self._sum([matmul_flops_per_s(getattr(torch, self.state.dtype), self.device)])[0]
 
     @torch.no_grad()
     def validate(self, objective: Objective) -> dict[str, float]:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from model.precision import compute_dtype
+
 IGNORE_INDEX = -100  # Hugging Face's and torch's convention for a position without a label.
 
 # Logits held at once: many, so that products are large and the weight gradient, [V, H] in fp32, is added to seldom.
@@ -73,11 +75,6 @@ def _cuts(length: int, size: int) -> list[slice]:
     return [slice(start, start + size) for start in range(0, length, size)]
 
 
-def _compute_dtype(hidden: Tensor) -> torch.dtype:
-    device = hidden.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-
-
 def _subtract_one_hot(probabilities: Tensor, labels: Tensor) -> Tensor:
     """In place: softmax(logits) - onehot(label), the gradient of the nll by the logits."""
     return probabilities.scatter_add_(1, labels[:, None], probabilities.new_full((len(labels), 1), -1.0))
@@ -97,7 +94,7 @@ class _SummedNLL(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, z_loss: float) -> tuple[Tensor, Tensor]:
         need_hidden, need_weight = ctx.needs_input_grad[:2]
-        dtype = _compute_dtype(hidden)
+        dtype = compute_dtype(hidden)
         with torch.autocast(hidden.device.type, enabled=False):
             x, w = hidden.to(dtype), weight.to(dtype)
             grad_hidden = torch.empty_like(x) if need_hidden else None
@@ -153,7 +150,7 @@ class _TokenNLL(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
-        ctx.dtype = _compute_dtype(hidden)
+        ctx.dtype = compute_dtype(hidden)
         with torch.autocast(hidden.device.type, enabled=False):
             x, w = hidden.to(ctx.dtype), weight.to(ctx.dtype)
             nll = torch.empty(len(labels), dtype=torch.float32, device=x.device)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from model.config import LSTMConfig
-from model.transformer import Embedding, Head, compute_dtype
+from model.precision import compute_dtype
+from model.transformer import Embedding, Head
 
 
 class Recurrence(nn.LSTM):

@@ -1,4 +1,4 @@
-"""Which number types a processor multiplies in hardware.
+"""Number types: which ones a processor multiplies in hardware, and which one a run or a tensor is multiplied in.
 
 torch computes bfloat16 products on any CPU; without the instructions for it they are some 16 times slower than float32
 (measured on an AVX2 machine, docs/log.md), so code that may choose asks here first.
@@ -20,6 +20,12 @@ def native_bfloat16(device: torch.device) -> bool:
             capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "arm_bf16", "bf16")
         )
     return False
+
+
+def compute_dtype(x: torch.Tensor) -> torch.dtype:
+    """The type matrix multiplications run in: autocast's where it is on, else that of x."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
 def agreed_dtype(

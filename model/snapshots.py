@@ -96,11 +96,12 @@ class KeptWeights:
 
         One parameter at a time: gathered all at once, a model that ZeRO-3 alone makes fit would not.
         """
+        sharded = self.job.work.zero_stage == 3  # only what is given back when the next one comes need be copied
         found: dict[str, Tensor] = {}
         for name, parameter in self.network.named_parameters():
             with self._gathered(parameter):
                 if dist.get_rank() == 0:
-                    found[name] = parameter.detach().to("cpu", copy=True)
+                    found[name] = parameter.detach().to("cpu", copy=sharded)
         return found
 
     def _gathered(self, parameter: nn.Parameter, modifier_rank: int | None = None) -> Any:

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from model.attention import Visible, attention
 from model.config import ModelConfig
 from model.losses import IGNORE_INDEX, linear_cross_entropy, linear_nll
+from model.precision import compute_dtype
 from model.rope import rope_table, rotate
 from model.rope_scaling import RopeScaling
 
@@ -314,9 +315,3 @@ class Transformer(nn.Module):
         where = torch.arange(length, device=device)[None] if positions is None else positions
         cos, sin = (table[where].repeat(1, 1, self.config.n_heads) for table in self._rope)
         return cos, sin
-
-
-def compute_dtype(x: Tensor) -> torch.dtype:
-    """The type matrix multiplications run in: autocast's where it is on, else that of x."""
-    device = x.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype

@@ -14,7 +14,6 @@ from typing import Literal
 
 from infra.errors import BadConfig
 from model.config import LSTMConfig, ModelConfig, OptimConfig
-from model.mixture import Mixture
 from model.presets import lstm_for_params
 from tasks.course import Shown, shown
 from tasks.pretrain import PretrainParams, shape_of
@@ -147,15 +146,11 @@ def planned_run(
 
 def most_epochs(course: Shown) -> float:
     """How often a run shows the text that it shows most often: with a mixture, that of its scarcest domain."""
-    most = 0.0
-    for number, reading in enumerate(course.streams):
-        samples, source = course.course.samples_of(number), reading.source
-        if isinstance(source, Mixture):
-            drawn = zip(source.draws(samples).tolist(), source.sizes, strict=True)
-            most = max(most, *(n / size for n, size in drawn))
-        else:
-            most = max(most, samples / source)
-    return most
+    return max(
+        passes
+        for number, reading in enumerate(course.streams)
+        for passes in reading.passes(0, course.course.samples_of(number)).values()
+    )
 
 
 def paid_for(budget: float, params: PretrainParams, network: ModelConfig | LSTMConfig) -> tuple[int, int, float]:

@@ -108,7 +108,7 @@ def tiles(study: Study) -> list[tuple[str, str, str]]:
             law = getattr(laws.isoflop.fit, name)
             found.append((label, f"{law.exponent:.2f}", _interval(laws.isoflop.interval(name), 2)))
     for one in study.measured or study.predictions[:1]:
-        best = one.parametric or one.isoflop
+        best = one.loss
         if best is None:
             continue
         note = f"at {power_of_ten(one.flops)} FLOP, {_bounds(best)}"
@@ -130,7 +130,7 @@ def sentence(study: Study) -> str:
             f" {short_number(found.size)} parameters on {short_number(found.tokens)} tokens."
         )
     for one in study.measured:
-        best = one.parametric or one.isoflop
+        best = one.loss
         if best is None or one.measured is None:
             continue
         verdict = VERDICTS[best.holds(one.measured)][1]
@@ -181,7 +181,7 @@ def _expected(study: Study, curve: TaskCurve) -> Estimate | None:
     """The share of right answers at the loss that is predicted for the recommended run."""
     if study.recommended is None:
         return None
-    loss = study.predictions[0].parametric or study.predictions[0].isoflop
+    loss = study.predictions[0].loss
     return None if loss is None else curve.at(loss.value)
 
 

@@ -10,7 +10,6 @@ from tasks.scaling.comparisons import Comparison, RateFit
 from tasks.scaling.drawing import Axis, Band, Curve, Dots, Layer, Plane, power_of_ten
 from tasks.scaling.isoflop import PowerLaw
 from tasks.scaling.prediction import Laws, Prediction
-from tasks.scaling.resampling import percentiles
 
 STYLES = 6  # colours of the style sheet
 MEASURED = 3  # the colour of what was measured and not fitted
@@ -150,13 +149,13 @@ def accuracy_plane(curve: TaskCurve) -> Plane:
     layers: list[Layer] = []
     if curve.curve is not None:
         low, high = min(curve.losses), max(curve.losses)
-        low = min(low - 0.3 * (high - low), *(loss for loss, _ in curve.unseen), low)
+        low = min([low - 0.3 * (high - low), *(loss for loss, _ in curve.unseen)])
         xs = [float(x) for x in np.linspace(low, high, POINTS)]
-        intervals = [percentiles([one(x) for one in curve.resampled]) for x in xs]
-        if all(interval is not None for interval in intervals):
-            lows, highs = zip(*[interval for interval in intervals if interval is not None], strict=True)
+        estimates = [one for one in map(curve.at, xs) if one is not None]
+        lows, highs = ([getattr(one, bound) for one in estimates] for bound in ("low", "high"))
+        if None not in lows:
             layers.append(Band(xs, lows, highs, LAW))
-        layers.append(Curve(xs, [curve.curve(x) for x in xs], LAW))
+        layers.append(Curve(xs, [one.value for one in estimates], LAW))
     told = [f"loss {x:.4f}: {y:.3f}" for x, y in zip(curve.losses, curve.values, strict=True)]
     layers.append(Dots(curve.losses, curve.values, 1, told))
     if curve.unseen:

@@ -45,6 +45,11 @@ class Prediction:
     measured: float | None = None
     ref: str | None = None
 
+    @property
+    def loss(self) -> Estimate | None:
+        """The one that is told first: the parametric form's, which is of this very run; without it isoFLOP's."""
+        return self.parametric or self.isoflop
+
 
 @dataclass(frozen=True)
 class Laws:

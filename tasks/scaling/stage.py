@@ -116,7 +116,7 @@ def scaling_fit(
     text = recommended_yaml(found, largest, about) if found else ""
     if found:
         write_text(out.path(FILE), text)
-    expected = predictions[0].parametric or predictions[0].isoflop if found else None
+    expected = predictions[0].loss if found else None
     fit = _as_json(laws, predictions, rates, curves, found, warnings, expected)
     write_text(out.path(FIT), json.dumps(_rounded(fit), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     study = Study(
