@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
+from tests.processes import gone_within
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,16 +31,11 @@ def start(tmp_path: Path) -> tuple["subprocess.Popen[bytes]", list[int]]:
     return starter, [int(pid) for pid in pids.read_text().split()]
 
 
-def all_gone(pids: list[int], seconds: float) -> bool:
-    processes = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
-    return not psutil.wait_procs(processes, timeout=seconds)[1]
-
-
 def test_a_guarded_program_and_its_children_end_when_the_starter_is_killed(tmp_path):
     starter, pids = start(tmp_path)
     starter.send_signal(signal.SIGKILL)
     starter.wait()
-    assert all_gone(pids, 30)
+    assert gone_within(pids, 30)
 
 
 def test_a_guard_passes_on_the_exit_status():

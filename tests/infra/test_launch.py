@@ -4,14 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from infra.errors import SluiceError
 from infra.launch import run_child
+from tests.processes import alive, gone_within
 
 ROOT = Path(__file__).parents[2]
 # A child like torchrun: starts a grandchild in a session of its own, tells both pids, and works for a long time.
@@ -25,17 +24,6 @@ time.sleep(600)
 
 def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
-
-
-def alive(pids: list[int]) -> list[int]:
-    return [p for p in pids if psutil.pid_exists(p) and psutil.Process(p).status() != psutil.STATUS_ZOMBIE]
-
-
-def gone_within(pids: list[int], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while alive(pids) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not alive(pids)
 
 
 def test_every_line_is_heard_and_logged(tmp_path):

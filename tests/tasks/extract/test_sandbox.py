@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from tasks.extract.sandbox import Sandbox
+from tests.processes import alive, gone_within
 
 LEAKED: list[bytes] = []
 
@@ -119,11 +120,11 @@ def test_the_child_ends_with_a_parent_that_is_killed(tmp_path) -> None:
     while not (told.exists() and told.read_text()):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    child = psutil.Process(int(told.read_text()))
+    child = int(told.read_text())
+    assert alive([child])
     os.kill(parent, signal.SIGKILL)
     os.waitpid(parent, 0)
-    psutil.wait_procs([child], timeout=30)
-    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    assert gone_within([child], 30)
 
 
 def test_preparation_happens_in_each_child() -> None:
