@@ -66,7 +66,9 @@ class Runtime(BaseModel):
         description="Sequences a rank holds at once, in proportion fewer of longer phases than the first; empty means"
         " the whole of its share of the batch.",
     )
-    zero_stage: Literal[0, 1, 2, 3] = Field(1, description="DeepSpeed ZeRO stage.")
+    zero_stage: Literal[0, 1, 2, 3] | None = Field(
+        None, description="DeepSpeed ZeRO stage; empty: what the run began with, or 0 on one rank and 1 on more."
+    )
     activation_checkpointing: bool = Field(
         False,
         description="Keep only each block's input while training and compute the rest again: less memory, slower.",

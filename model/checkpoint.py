@@ -106,6 +106,13 @@ def read_state(checkpoint: Path) -> TrainState:
     return TrainState.model_validate_json((checkpoint / STATE).read_text(encoding="utf-8"))
 
 
+def zero_stage_for(asked: int | None, world_size: int) -> int:
+    """The ZeRO stage of a run that begins: as asked, else 0 on one rank, which has nothing to divide, and 1 on more."""
+    if asked is not None:
+        return asked
+    return 0 if world_size == 1 else 1
+
+
 def needs_universal(state: TrainState, world_size: int, zero_stage: int) -> bool:
     """Whether a checkpoint must be converted before this run can read it.
 

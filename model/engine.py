@@ -86,7 +86,9 @@ class Trainer:
                 raise ValueError(f"no row of {data.seq_len} positions in {', '.join(map(str, data.train))}")
         self.checkpoints = ckpt.Checkpoints(job.work.folder / CHECKPOINTS, job.work.keep_checkpoints)
         self.state = ckpt.TrainState(
-            world_size=self.world_size, zero_stage=job.work.zero_stage, dtype=agreed_dtype(job.dtype, self.device)
+            world_size=self.world_size,
+            zero_stage=ckpt.zero_stage_for(job.work.zero_stage, self.world_size),
+            dtype=agreed_dtype(job.dtype, self.device),
         )
         self.weights = KeptWeights(job, self.network, self.state)
         self._start()
@@ -141,16 +143,18 @@ class Trainer:
                     " phases, or rows would come twice or never"
                 )
             self.state.dtype = saved.dtype  # a run keeps the type it began with, on whatever machine it goes on
-            universal = ckpt.needs_universal(saved, self.world_size, self.job.work.zero_stage)
+            if self.job.work.zero_stage is None:
+                self.state.zero_stage = saved.zero_stage
+            universal = ckpt.needs_universal(saved, self.world_size, self.state.zero_stage)
             if universal:
                 ckpt.make_universal(found, self.say)
         optimizer = build_optimizer(self.network, self.job.optim, getattr(torch, self.state.dtype))
         self.peaks = [group["lr"] for group in optimizer.param_groups]
-        self.guard = StepGuard(self.network, optimizer, self.job)
+        self.guard = StepGuard(self.network, optimizer, self.job.skip, self.state.zero_stage)
         self.engine, self.optimizer, _, _ = deepspeed.initialize(
             model=self.network, optimizer=optimizer, config=self._deepspeed_config(universal)
         )
-        if self.world_size == 1 and self.job.work.zero_stage == 0:  # nobody to sum with: spares two copies of gradients
+        if self.world_size == 1 and self.state.zero_stage == 0:  # nobody to sum with: spares two copies of gradients
             self.engine.enable_backward_allreduce = False
         if self.job.objective == "dpo":  # before a checkpoint replaces the reference model's weights
             self._reference("train", self.streams[0])
@@ -184,7 +188,7 @@ class Trainer:
         return config
 
     def _zero_config(self) -> dict[str, Any]:
-        stage = self.job.work.zero_stage
+        stage = self.state.zero_stage
         config: dict[str, Any] = {
             "stage": stage,
             "reduce_bucket_size": min(BUCKET_ELEMENTS, self.network.config.n_params),

@@ -91,7 +91,9 @@ class Work(Strict):
 
     folder: Path = Field(description="metrics.jsonl, checkpoints/ and tensorboard/; kept across attempts.")
     export: Path = Field(description="Where the Hugging Face folder is written at the end.")
-    zero_stage: Literal[0, 1, 2, 3] = Field(1, description="DeepSpeed ZeRO stage.")
+    zero_stage: Literal[0, 1, 2, 3] | None = Field(
+        None, description="DeepSpeed ZeRO stage; empty: what the run began with, or 0 on one rank and 1 on more."
+    )
     micro_batch_size: int | None = Field(
         None, ge=1, description="Samples a rank holds at once, of longer phases than the first fewer; empty: its share."
     )
@@ -183,7 +185,7 @@ def layout_problem(
     objective: Objective,
     optimizer: str,
     *,
-    zero_stage: int,
+    zero_stage: int | None,
     compiled: bool,
     sequence_parallel: int,
     seq_lens: Sequence[int],

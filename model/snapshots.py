@@ -83,7 +83,7 @@ class KeptWeights:
 
     def _load(self, steps: list[int]) -> None:
         """Put the mean of these steps' weights into the network."""
-        holds_all = dist.get_rank() == 0 or self.job.work.zero_stage < 3
+        holds_all = dist.get_rank() == 0 or self.state.zero_stage < 3
         decay = self.job.average.decay if self.job.average is not None else None
         weights = mean_snapshot(self.folder, steps, decay) if holds_all else {}
         for name, parameter in self.network.named_parameters():
@@ -96,7 +96,7 @@ class KeptWeights:
 
         One parameter at a time: gathered all at once, a model that ZeRO-3 alone makes fit would not.
         """
-        sharded = self.job.work.zero_stage == 3  # only what is given back when the next one comes need be copied
+        sharded = self.state.zero_stage == 3  # only what is given back when the next one comes need be copied
         found: dict[str, Tensor] = {}
         for name, parameter in self.network.named_parameters():
             with self._gathered(parameter):
@@ -108,7 +108,7 @@ class KeptWeights:
         """A context in which every rank has a parameter whole (ZeRO-3 gathers it)."""
         import deepspeed
 
-        enabled = self.job.work.zero_stage == 3
+        enabled = self.state.zero_stage == 3
         return deepspeed.zero.GatheredParameters([parameter], modifier_rank=modifier_rank, enabled=enabled)
 
 

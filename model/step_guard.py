@@ -12,14 +12,16 @@ import torch
 from torch import nn
 
 from model.checkpoint import TrainState
-from model.job import Job
+from model.outliers import SkipConfig
 
 
 class StepGuard:
     """One a run; `expect` comes before each step of DeepSpeed's engine that updates."""
 
-    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, job: Job) -> None:
-        self.network, self.config, self.zero_stage = network, job.skip, job.work.zero_stage
+    def __init__(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, config: SkipConfig | None, zero_stage: int
+    ) -> None:
+        self.network, self.config, self.zero_stage = network, config, zero_stage
         if self.config is not None:
             update = optimizer.step
 

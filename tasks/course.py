@@ -108,30 +108,34 @@ class Shown:
 
 
 def shown(params: RowOrder, tokens: Tokens, steps: int) -> Shown:
-    """What a run of so many steps shows.
+    """What a run of so many steps shows; see `shown_of`.
 
     Raises:
         BadInput: see `read_rows`.
     """
-    ramp = ramp_of(params)
-    if not params.phases:
-        reading = reading_of(params, tokens)
-        course = make_course([(steps, None)], [0], [reading.seq_len], params.batch_size, ramp)
-        return Shown(course, (reading,), params.seed)
-    readings = tuple(phase_readings(params, tokens))
-    streams = tuple(dict.fromkeys(readings))
+    return shown_of(params, readings_of(params, tokens), steps)
+
+
+def shown_of(params: RowOrder, readings: Sequence[Reading], steps: int) -> Shown:
+    """What a run of so many steps shows, which reads these rows (`readings_of`). Phases say their steps themselves."""
+    streams = list(dict.fromkeys(readings))
+    stretches: list[tuple[int, int | None]] = [
+        (length, phase.batch_size) for length, phase in zip(phase_steps(params), params.phases, strict=True)
+    ]
     course = make_course(
-        [(steps, phase.batch_size) for steps, phase in zip(phase_steps(params), params.phases, strict=True)],
+        stretches or [(steps, None)],
         [streams.index(reading) for reading in readings],
         [reading.seq_len for reading in readings],
         params.batch_size,
-        ramp,
+        ramp_of(params),
     )
-    return Shown(course, readings, params.seed)
+    return Shown(course, tuple(readings), params.seed)
 
 
 def steps_of(params: "PretrainParams", n_rows: int) -> int:
-    """Optimizer steps of a run without phases over `n_rows` rows."""
+    """Optimizer steps of a run over `n_rows` rows, which are its epoch where it is measured in epochs."""
+    if params.phases:
+        return sum(phase_steps(params))
     if params.steps is not None:
         return params.steps
     if params.tokens is not None:
@@ -148,23 +152,16 @@ def ramp_of(params: RowOrder) -> list[tuple[int, int]]:
     return [(step.tokens, step.batch_size) for step in params.batch_ramp]
 
 
-def reading_of(params: RowOrder, tokens: Tokens) -> Reading:
-    """What a run without phases learns from.
+def readings_of(params: RowOrder, tokens: Tokens) -> list[Reading]:
+    """What each phase learns from; one reading for a run without phases.
 
     Raises:
         BadInput: see `read_rows`.
     """
-    return read_rows(tokens, params.seq_len, mixture=params.mixture, max_epochs=params.max_epochs)
-
-
-def phase_readings(params: RowOrder, tokens: Tokens) -> list[Reading]:
-    """What each phase learns from.
-
-    Raises:
-        BadInput: see `read_rows`.
-    """
+    if not params.phases:
+        return [read_rows(tokens, params.seq_len, mixture=params.mixture, max_epochs=params.max_epochs)]
     readings: list[Reading] = []
-    for phase, seq_len in zip(params.phases, params.seq_lens, strict=False):
+    for phase, seq_len in zip(params.phases, params.seq_lens, strict=True):
         inherited = phase.mixture is None
         try:
             reading = read_rows(
@@ -182,12 +179,10 @@ def phase_readings(params: RowOrder, tokens: Tokens) -> list[Reading]:
     return readings
 
 
-def phases_of(params: "PretrainParams", tokens: Tokens) -> list[Phase]:
-    """The run's phases with all that they take over from one another.
-
-    Raises:
-        BadInput: see `read_rows`.
-    """
+def phases_of(params: "PretrainParams", tokens: Tokens, readings: Sequence[Reading]) -> list[Phase]:
+    """The phases for the job, each with the rows it reads (`readings_of`); none of a run without phases."""
+    if not params.phases:
+        return []
     return [
         Phase(
             name=phase.name,
@@ -198,9 +193,7 @@ def phases_of(params: "PretrainParams", tokens: Tokens) -> list[Phase]:
             rope_scaling=phase.rope_scaling,
             rate=phase.rate,
         )
-        for phase, steps, reading in zip(
-            params.phases, phase_steps(params), phase_readings(params, tokens), strict=True
-        )
+        for phase, steps, reading in zip(params.phases, phase_steps(params), readings, strict=True)
     ]
 
 

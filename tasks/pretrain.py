@@ -20,7 +20,7 @@ from model.config import LSTMConfig, ModelConfig, OptimConfig
 from model.job import Phase
 from model.outliers import SkipConfig
 from model.schedule import phases_that_learn_nothing
-from tasks.course import phase_readings, phase_steps, phases_of, reading_of, shown, steps_of
+from tasks.course import phase_steps, phases_of, readings_of, shown_of, steps_of
 from tasks.row_order import RowOrder
 from tasks.shape import Shape
 from tasks.tokenizer import Vocabulary
@@ -120,15 +120,16 @@ def pretrain(
         raise BadInput(f"{model.ref} has another vocabulary than {tokenizer.ref}")
     shape = shape_of(params, encoder.vocab_size) if model is None else model.shape
     check_layout("pretrain", "lm", params.optim, runtime, params.seq_lens, shape)
-    reading = phase_readings(params, tokens)[0] if params.phases else reading_of(params, tokens)
+    readings = readings_of(params, tokens)
     held_out = held_out_files(tokens, params, out.log)
-    phases = phases_of(params, tokens)
-    steps = sum(phase.steps for phase in phases) or steps_of(params, reading.n_rows)
+    steps = steps_of(params, readings[0].n_rows)
+    shown_by = shown_of(params, readings, steps)
+    shown_by.check()
     job = make_job(
         objective="lm" if params.objective == "causal" else "mlm",
         shape=shape if model is None else None,
         init_from=model.folder if model is not None else None,
-        data=reading.data(
+        data=readings[0].data(
             tokens,
             validation=prefixes(tokens, held_out),
             document_mask=params.document_mask,
@@ -142,7 +143,7 @@ def pretrain(
         batch_ramp=params.batch_ramp,
         ramp_rate=params.ramp_rate,
         steps=steps,
-        phases=phases,
+        phases=phases_of(params, tokens, readings),
         skip=params.skip,
         export=params.export,
         average=params.average,
@@ -150,8 +151,6 @@ def pretrain(
         seed=params.seed,
         dtype=params.dtype,
     )
-    shown_by = shown(params, tokens, steps)
-    shown_by.check()
     for stream in shown_by.streams:
         for domain, size in stream.left_out.items():
             told = "%s: the %d tokens of %s do not fill a row of %d: the mixture goes without"

@@ -26,6 +26,7 @@ from infra.settings import torch_extensions_dir
 from infra.stage import Draft
 from infra.store import Artifact
 from model.config import LSTMConfig, ModelConfig, OptimConfig, read_config
+from model.course import course_of
 from model.job import Job, Objective, SpecialTokens, Work, kv_heads_of, layout_problem
 from model.metrics import read_rows
 from tasks.encoding import Encoder, write_hf_tokenizer
@@ -152,9 +153,8 @@ def make_job(**fields: Any) -> Job:
 
 
 def largest_batch(job: Job) -> int:
-    """Samples of the largest global batch of a job."""
-    sizes = [job.batch_size, *(step.batch_size for step in job.batch_ramp)]
-    return max([*sizes, *(phase.batch_size for phase in job.phases if phase.batch_size is not None)])
+    """Samples of the largest global batch that a job comes to."""
+    return max(segment.batch_size for segment in course_of(job).segments)
 
 
 def work_of(out: Draft, runtime: Runtime, steps: int) -> Work:

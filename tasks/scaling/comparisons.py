@@ -7,14 +7,13 @@ losses about their fit, which the page says beside it.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from infra.errors import BadInput
 from infra.params import Params
 from tasks.scaling.grid import Kind
-from tasks.scaling.isoflop import MIN_SIZES
+from tasks.scaling.parabola import Parabola, fit_parabola
 from tasks.scaling.rows import RunRow
 
 COMPARISONS = pa.schema(
@@ -65,22 +64,12 @@ class Comparison:
         return None if self.best is None else row.loss - self.best[1].loss
 
 
-@dataclass(frozen=True)
-class RateFit:
-    """loss = c0 + c1 x + c2 x^2 with x = ln rate - `centre`, at one point; `best` is the rate at its vertex."""
+@dataclass(frozen=True, kw_only=True)
+class RateFit(Parabola):
+    """The parabola of one point: its values are peak learning rates."""
 
     flops: float
     params: float
-    centre: float
-    coefficients: tuple[float, float, float]
-    best: float | None
-    problem: str = ""
-
-    def loss(self, rate: float) -> float:
-        """The fitted loss at a rate."""
-        x = np.log(rate) - self.centre
-        c0, c1, c2 = self.coefficients
-        return float(c0 + c1 * x + c2 * x * x)
 
 
 def comparisons_of(tags: Sequence[Compared], rows: Mapping[str, RunRow]) -> list[Comparison]:
@@ -108,25 +97,14 @@ def _order(kind: Kind, variant: str, row: RunRow) -> tuple[float, str]:
 
 
 def fit_rates(comparison: Comparison) -> RateFit:
-    """A parabola in the logarithm of the rate.
+    """Which learning rate is best at a point.
 
     Raises:
         BadInput: fewer than three rates.
     """
-    rates = np.array([row.rate for _, row in comparison.variants])
-    if len(set(rates.tolist())) < MIN_SIZES:
-        raise BadInput(f"a best learning rate needs at least {MIN_SIZES} rates, not {len(set(rates.tolist()))}")
-    centre = float(np.mean(np.log(rates)))
-    c2, c1, c0 = np.polyfit(np.log(rates) - centre, [row.loss for _, row in comparison.variants], 2)
-    coefficients = (float(c0), float(c1), float(c2))
-    place = (comparison.flops, comparison.params, centre, coefficients)
-    if c2 <= 0:
-        return RateFit(*place, None, "opens downward: no best rate between those that were tried")
-    best = float(np.exp(centre - c1 / (2 * c2)))
-    if not rates.min() <= best <= rates.max():
-        side = "below" if best < rates.min() else "above"
-        return RateFit(*place, best, f"{side} the rates that were tried ({rates.min():.3g} to {rates.max():.3g})")
-    return RateFit(*place, best)
+    rates, losses = zip(*((row.rate, row.loss) for _, row in comparison.variants), strict=True)
+    found = fit_parabola(rates, losses, "rate")
+    return RateFit(flops=comparison.flops, params=comparison.params, **vars(found))
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> pa.Table:

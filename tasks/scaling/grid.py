@@ -17,7 +17,7 @@ from model.config import LSTMConfig, ModelConfig, OptimConfig
 from model.presets import lstm_for_params
 from tasks.course import Shown, shown
 from tasks.pretrain import PretrainParams, shape_of
-from tasks.scaling.isoflop import MIN_SIZES
+from tasks.scaling.parabola import MIN_VALUES
 from tasks.scaling.settings import NEAR, OWN_MIXTURE, GridParams, Point
 from tasks.scaling.shapes import shape_near
 from tasks.shape import Shape
@@ -100,10 +100,10 @@ def plan_runs(grid: GridParams, base: PretrainParams, vocab_size: int, tokens: T
             run = replace(run, in_grid=known.in_grid or run.in_grid, tags=tags)
         planned[run.identity] = run
     for budget, sizes in sizes_left.items():
-        if len(sizes) < MIN_SIZES:
+        if len(sizes) < MIN_VALUES:
             told = "; ".join(line for line in left_out if line.startswith(f"{budget:.3g} FLOP")) or "equal shapes"
             raise BadConfig(
-                f"scaling: budget {budget:.3g} FLOP has {len(sizes)} sizes left and needs {MIN_SIZES} ({told})"
+                f"scaling: budget {budget:.3g} FLOP has {len(sizes)} sizes left and needs {MIN_VALUES} ({told})"
             )
     variants = Counter((tag.kind, tag.flops, tag.params) for run in planned.values() for tag in run.tags)
     lonely = {point for point, n in variants.items() if n < 2}

@@ -9,12 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from infra.errors import BadInput
-
-FloatArray = npt.NDArray[np.float64]
-MIN_SIZES = 3  # a parabola has three constants
+from tasks.scaling.parabola import FloatArray, Parabola, fit_parabola
 
 
 @dataclass(frozen=True)
@@ -27,38 +24,11 @@ class Run:
     loss: float
 
 
-@dataclass(frozen=True)
-class Parabola:
-    """loss = c0 + c1 x + c2 x^2 with x = ln(params) - `centre`, fitted at one budget.
-
-    Attributes:
-        low, high: the smallest and largest size that was run.
-        problem: why its vertex is not to be used; empty when it is.
-    """
+@dataclass(frozen=True, kw_only=True)
+class BudgetFit(Parabola):
+    """The parabola of one budget: its values are sizes of networks, in parameters."""
 
     flops: float
-    centre: float
-    coefficients: tuple[float, float, float]
-    low: float
-    high: float
-    problem: str = ""
-
-    def loss(self, params: float | FloatArray) -> float | FloatArray:
-        """The fitted loss of a size."""
-        x = np.log(params) - self.centre
-        c0, c1, c2 = self.coefficients
-        return c0 + c1 * x + c2 * x * x
-
-    @property
-    def best_params(self) -> float:
-        """The size at the vertex."""
-        _, c1, c2 = self.coefficients
-        return float(np.exp(self.centre - c1 / (2 * c2)))
-
-    @property
-    def best_loss(self) -> float:
-        """The loss at the vertex."""
-        return float(self.loss(self.best_params))
 
 
 @dataclass(frozen=True)
@@ -72,31 +42,14 @@ class PowerLaw:
         return np.exp(self.log_k + self.exponent * np.log(x))
 
 
-def fit_parabola(runs: Sequence[Run]) -> Parabola:
+def fit_budget(runs: Sequence[Run]) -> BudgetFit:
     """Fit the losses of runs of one budget.
 
     Raises:
         BadInput: fewer than three different sizes.
     """
-    sizes = np.array([run.params for run in runs])
-    if len(set(sizes.tolist())) < MIN_SIZES:
-        raise BadInput(
-            f"a parabola needs runs of at least {MIN_SIZES} sizes at one budget, not {len(set(sizes.tolist()))}"
-        )
-    flops = float(np.mean([run.flops for run in runs]))
-    centre = float(np.mean(np.log(sizes)))
-    c2, c1, c0 = np.polyfit(np.log(sizes) - centre, [run.loss for run in runs], 2)
-    low, high = float(sizes.min()), float(sizes.max())
-    fitted = Parabola(flops, centre, (float(c0), float(c1), float(c2)), low, high)
-    problem = ""
-    if c2 <= 0:
-        problem = "opens downward: no best size between those that were run"
-    elif not low <= fitted.best_params <= high:
-        side = "below" if fitted.best_params < low else "above"
-        problem = (
-            f"vertex at {fitted.best_params:.3g} parameters, {side} the sizes that were run ({low:.3g} to {high:.3g})"
-        )
-    return Parabola(flops, centre, fitted.coefficients, low, high, problem)
+    found = fit_parabola([run.params for run in runs], [run.loss for run in runs], "size")
+    return BudgetFit(flops=float(np.mean([run.flops for run in runs])), **vars(found))
 
 
 def fit_power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw:
@@ -126,7 +79,7 @@ class IsoFlopFit:
         loss: the best loss for a budget, as a power law of it: without an irreducible loss, so only for near budgets.
     """
 
-    parabolas: tuple[Parabola, ...]
+    parabolas: tuple[BudgetFit, ...]
     params: PowerLaw
     tokens: PowerLaw
     loss: PowerLaw
@@ -140,17 +93,17 @@ def fit_isoflop(budgets: Sequence[Sequence[Run]]) -> IsoFlopFit:
     Raises:
         BadInput: fewer than two budgets have a sound vertex.
     """
-    parabolas = sorted((fit_parabola(runs) for runs in budgets), key=lambda p: p.flops)
+    parabolas = sorted((fit_budget(runs) for runs in budgets), key=lambda p: p.flops)
     sound = [p for p in parabolas if not p.problem]
     if len({p.flops for p in sound}) < 2:
         told = "; ".join(f"{p.flops:.3g} FLOP: {p.problem}" for p in parabolas if p.problem)
         raise BadInput(f"only {len(sound)} of {len(parabolas)} budgets have a best size inside those run ({told})")
     cost = flops_a_token([run for group in budgets for run in group])
     compute = [p.flops for p in sound]
-    tokens = [p.flops / float(cost(p.best_params)) for p in sound]
+    tokens = [p.flops / float(cost(p.best)) for p in sound]
     return IsoFlopFit(
         tuple(parabolas),
-        params=fit_power_law(compute, [p.best_params for p in sound]),
+        params=fit_power_law(compute, [p.best for p in sound]),
         tokens=fit_power_law(compute, tokens),
         loss=fit_power_law(compute, [p.best_loss for p in sound]),
     )

@@ -38,14 +38,14 @@ def isoflop_plane(laws: Laws) -> Plane:
         sizes = [float(row.params) for row in group]
         low, high = min(sizes), max(sizes)
         if not parabola.problem:
-            low, high = min(low, parabola.best_params), max(high, parabola.best_params)
+            low, high = min(low, parabola.best), max(high, parabola.best)
         xs = between(low, high)
         layers.append(Curve(xs, [float(parabola.loss(x)) for x in xs], style, dashed=bool(parabola.problem)))
         told = [f"{row.params:,} parameters, {row.tokens:,} tokens: {row.loss:.4f}" for row in group]
         layers.append(Dots(sizes, [row.loss for row in group], style, told))
         if not parabola.problem:
-            best = f"best at {parabola.best_params:,.0f} parameters: {parabola.best_loss:.4f}"
-            layers.append(Dots([parabola.best_params], [parabola.best_loss], style, [best], hollow=True))
+            best = f"best at {parabola.best:,.0f} parameters: {parabola.best_loss:.4f}"
+            layers.append(Dots([parabola.best], [parabola.best_loss], style, [best], hollow=True))
             says.append(f"{parabola.flops:.3g} FLOP: {best}")
     return Plane("Loss by size", Axis("parameters", log=True), Axis(LOSS), layers, "; ".join(says))
 
@@ -61,8 +61,8 @@ def law_plane(laws: Laws, name: str, law: PowerLaw, measured: Sequence[Predictio
         layers.append(Band(xs, lows, highs, LAW))
     layers.append(Curve(xs, [float(law(x)) for x in xs], LAW))
     best = {
-        "params": [p.best_params for p in sound],
-        "tokens": [p.flops / float(laws.cost(p.best_params)) for p in sound],
+        "params": [p.best for p in sound],
+        "tokens": [p.flops / float(laws.cost(p.best)) for p in sound],
         "loss": [p.best_loss for p in sound],
     }[name]
     told = [f"{p.flops:.3g} FLOP: {value:,.4g}" for p, value in zip(sound, best, strict=True)]
@@ -117,12 +117,12 @@ def rate_plane(comparisons: Sequence[Comparison], fits: Sequence[RateFit]) -> Pl
         found = [fit for fit in fits if (fit.flops, fit.params) == (comparison.flops, comparison.params)]
         for fit in found:
             xs = between(min(rates), max(rates))
-            layers.append(Curve(xs, [fit.loss(x) for x in xs], style, dashed=bool(fit.problem)))
+            layers.append(Curve(xs, [float(fit.loss(x)) for x in xs], style, dashed=bool(fit.problem)))
         layers.append(Dots(rates, losses, style, [f"{x:.4g}: {y:.4f}" for x, y in zip(rates, losses, strict=True)]))
         for fit in found:
-            if fit.best is not None and not fit.problem:
-                best = fit.loss(fit.best)
-                layers.append(Dots([fit.best], [best], style, [f"best {fit.best:.4g}: {best:.4f}"], hollow=True))
+            if not fit.problem:
+                told = f"best {fit.best:.4g}: {fit.best_loss:.4f}"
+                layers.append(Dots([fit.best], [fit.best_loss], style, [told], hollow=True))
     return Plane("Loss by learning rate", Axis("peak learning rate", log=True), Axis(LOSS), layers)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from infra.errors import BadInput
-from tasks.scaling.isoflop import IsoFlopFit, Parabola, PowerLaw, Run, fit_parabola, flops_a_token
+from tasks.scaling.isoflop import BudgetFit, IsoFlopFit, PowerLaw, Run, fit_budget, flops_a_token
 from tasks.scaling.parametric import ParametricFit, ParametricLaw, fit_parametric
 from tasks.scaling.resampling import ResampledIsoFlop, percentiles, resample_isoflop
 from tasks.scaling.rows import RunRow, budgets_of
@@ -56,7 +56,7 @@ class Laws:
     """All that the grid says."""
 
     budgets: tuple[tuple[RunRow, ...], ...]
-    parabolas: tuple[Parabola, ...]
+    parabolas: tuple[BudgetFit, ...]
     isoflop: ResampledIsoFlop | None
     parametric: ParametricFit | None
     cost: PowerLaw  # FLOP a token, by size
@@ -126,7 +126,7 @@ def fit_laws(rows: Sequence[RunRow], bootstrap: int, seed: int) -> Laws:
                 f"budget {group[0].flops:.3g} FLOP has {len({row.params for row in group})} sizes; a parabola needs 3"
             )
     budgets = [[row.as_run for row in group] for group in groups]
-    parabolas = tuple(fit_parabola(runs) for runs in budgets)
+    parabolas = tuple(fit_budget(runs) for runs in budgets)
     warnings = [f"budget {p.flops:.3g} FLOP: {p.problem}; left out" for p in parabolas if p.problem]
     isoflop = _isoflop(budgets, bootstrap, seed, warnings)
     parametric, residuals = _parametric([run for runs in budgets for run in runs], bootstrap, seed, warnings)

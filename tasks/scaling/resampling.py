@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from infra.errors import BadInput
-from tasks.scaling.isoflop import MIN_SIZES, IsoFlopFit, Run, fit_isoflop
+from tasks.scaling.isoflop import IsoFlopFit, Run, fit_isoflop
+from tasks.scaling.parabola import MIN_VALUES
 
 FloatArray = npt.NDArray[np.float64]
 LEVEL = 0.95
@@ -69,8 +70,8 @@ def resample_isoflop(budgets: Sequence[Sequence[Run]], bootstrap: int, seed: int
     residuals: list[float] = []
     for runs, fitted in zip(ordered, expected, strict=True):
         n = len(runs)
-        if n > MIN_SIZES:
-            widened = (np.array([run.loss for run in runs]) - fitted) * np.sqrt(n / (n - MIN_SIZES))
+        if n > MIN_VALUES:
+            widened = (np.array([run.loss for run in runs]) - fitted) * np.sqrt(n / (n - MIN_VALUES))
             residuals += widened.tolist()
     if not residuals:
         return ResampledIsoFlop(fit, (), ())

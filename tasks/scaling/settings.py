@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from infra.params import Params
 from model.presets import WIDTH_A_LAYER
 from tasks.row_order import MixtureParam
-from tasks.scaling.isoflop import MIN_SIZES
+from tasks.scaling.parabola import MIN_VALUES
 from tasks.shape import Shape
 
 Flops = Annotated[float, Field(gt=0)]
@@ -120,10 +120,12 @@ class GridParams(Params):
             if high < low * NEAR**2:  # runs come within a tenth of their budget, see `grid`
                 raise ValueError(f"budgets {low:.3g} and {high:.3g} are nearly equal: a fifth apart at least")
         if self.shapes:
-            if len(set(self.shapes)) < MIN_SIZES:
-                raise ValueError(f"a parabola needs at least {MIN_SIZES} different shapes, not {len(set(self.shapes))}")
+            if len(set(self.shapes)) < MIN_VALUES:
+                raise ValueError(
+                    f"a parabola needs at least {MIN_VALUES} different shapes, not {len(set(self.shapes))}"
+                )
             if any(shape.architecture != "transformer" for shape in self.shapes):
                 raise ValueError("the grid's shapes are transformers; an LSTM goes into compare.architectures")
-        elif len(set(self.sizes)) < MIN_SIZES:
-            raise ValueError(f"a parabola needs at least {MIN_SIZES} different sizes, not {len(set(self.sizes))}")
+        elif len(set(self.sizes)) < MIN_VALUES:
+            raise ValueError(f"a parabola needs at least {MIN_VALUES} different sizes, not {len(set(self.sizes))}")
         return self

@@ -25,8 +25,9 @@ from model.presets import WIDTH_A_LAYER
 from tasks.pretrain import PretrainParams
 from tasks.scaling.accuracy import TaskCurve, task_curves
 from tasks.scaling.comparisons import COMPARISONS, Compared, RateFit, comparison_table, comparisons_of, fit_rates
-from tasks.scaling.isoflop import MIN_SIZES, PowerLaw
+from tasks.scaling.isoflop import PowerLaw
 from tasks.scaling.page import Study, render
+from tasks.scaling.parabola import MIN_VALUES
 from tasks.scaling.prediction import Estimate, Laws, Prediction, fit_laws
 from tasks.scaling.recommended import FILE, Recommendation, recommend, recommended_yaml
 from tasks.scaling.rows import RUNS, RunRow, check_comparable, check_one_family, read_run, run_table
@@ -93,7 +94,7 @@ def scaling_fit(
     grid = [_in_budget(row, laws) for row in fitted]
     rows = {row.ref: row for row in [*grid, *others, *unseen]}
     comparisons = comparisons_of(params.comparisons, rows)
-    rates = [fit_rates(one) for one in comparisons if one.kind == "rate" and len(one.variants) >= MIN_SIZES]
+    rates = [fit_rates(one) for one in comparisons if one.kind == "rate" and len(one.variants) >= MIN_VALUES]
     measured = evaluations or []
     curves = task_curves(measured, rows, params.accuracies, params.chance, min(params.bootstrap, CURVES), params.seed)
     warnings = list(laws.warnings)
@@ -187,8 +188,8 @@ def _as_json(
                 "runs": len(group),
                 "centre": parabola.centre,
                 "coefficients": parabola.coefficients,
-                "best_params": None if parabola.coefficients[2] <= 0 else parabola.best_params,
-                "best_loss": None if parabola.coefficients[2] <= 0 else parabola.best_loss,
+                "best_params": parabola.best if parabola.has_best else None,
+                "best_loss": parabola.best_loss if parabola.has_best else None,
                 "problem": parabola.problem,
             }
             for group, parabola in zip(laws.budgets, laws.parabolas, strict=True)
@@ -215,7 +216,13 @@ def _as_json(
             "steps": found.params.steps,
         },
         "rates": [
-            {"flops": fit.flops, "params": fit.params, "best_rate": fit.best, "problem": fit.problem} for fit in rates
+            {
+                "flops": fit.flops,
+                "params": fit.params,
+                "best_rate": fit.best if fit.has_best else None,
+                "problem": fit.problem,
+            }
+            for fit in rates
         ],
         "accuracies": [
             {

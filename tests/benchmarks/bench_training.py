@@ -124,13 +124,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--warmup", type=int, default=2, help="steps before that, of each side")
     parser.add_argument("--batch", type=int, help="rows a batch, instead of the shape's own")
     parser.add_argument("--ranks", type=int, default=1, help="our ranks of one thread each; the peer's threads")
-    parser.add_argument("--zero-stage", type=int, choices=[0, 1, 2, 3], help="default: 0 on one rank, else 1")
+    parser.add_argument("--zero-stage", type=int, choices=[0, 1, 2, 3], help="default: the engine's own, 0 on one rank")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=["sluice", "transformers", "muon"])
     parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave the second table out")
     parser.add_argument("--peak-flops", type=float, help="FLOP/s of one core or GPU; default: measured")
     given = parser.parse_args()
-    if given.zero_stage is None:
-        given.zero_stage = 0 if given.ranks == 1 else 1
     given.device = torch.device("cuda" if gpu else "cpu")
     if given.dtype == "auto":
         given.dtype = "bfloat16" if native_bfloat16(given.device) else "float32"

@@ -36,6 +36,7 @@ MOVED: dict[str, Any] = {
 MUON = {"optim__name": "muon", "optim__muon_lr": 3e-3}
 MOVES: dict[str, dict[str, Any]] = {f"moved-z{stage}": {"work__zero_stage": stage} for stage in (0, 2, 3)}
 MOVES["moved-muon"] = MUON
+MOVES["moved-chosen"] = {"work__zero_stage": None}  # begins on one rank: stage 0 to its end
 SPOILT = [  # no weight is what it was after a step of 1,000 times the rate
     {"name": "learn", "steps": 6, "rate": {"shape": "constant", "start": 1.0}},
     {"name": "spoil", "steps": 6, "rate": {"shape": "constant", "start": 1000.0}},

@@ -36,6 +36,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_data(folder)
     whole = job(folder, "whole")
     moved = job(folder, "moved")
+    chosen = job(folder, "chosen", work__zero_stage=None)
     killed = {"steps": 150, "work__checkpoint_every": 10, "validate_every": None}
     broken2 = job(folder, "broken2")
     run_plan(
@@ -48,11 +49,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {"job": str(broken2), "fail_at": 8},
             {"job": str(broken2)},
             {"job": str(moved), "fail_at": 8},
+            {"job": str(chosen), "fail_at": 8},
             {"job": str(job(folder, "undisturbed", **killed))},
             {"job": str(job(folder, "muon2", optim__name="muon"))},
         ],
     )
     post = {"shape": None, "init_from": str(folder / "whole" / "export"), "data__validation": []}
+    post |= {"work__zero_stage": None}
     broken = job(folder, "broken")
     dpo = job(
         folder,
@@ -73,6 +76,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {"job": str(broken), "fail_at": 8},
             {"job": str(broken)},
             {"job": str(moved)},
+            {"job": str(chosen)},
+            {"job": str(job(folder, "chosen1", work__zero_stage=None))},
             {"job": str(job(folder, "muon1", optim__name="muon"))},
             {"job": str(job(folder, "sft", objective="sft", data__train=[str(folder / "chat")], **post))},
             {"job": str(dpo), "fail_at": 7},
@@ -108,7 +113,7 @@ def test_losses_are_those_of_a_plain_loop(trained: Path):
     assert losses(trained, "whole") == pytest.approx(expected, abs=OTHER_LAYOUT)
 
 
-@pytest.mark.parametrize("layout", ["micro", "two", "stage0", "stage2", "stage3"])
+@pytest.mark.parametrize("layout", ["micro", "two", "chosen", "chosen1", "stage0", "stage2", "stage3"])
 def test_layout_does_not_change_what_is_learnt(trained: Path, layout: str):
     """Micro-batches with filled-up rows, two ranks, every ZeRO stage."""
     assert losses(trained, layout) == pytest.approx(losses(trained, "whole"), abs=OTHER_LAYOUT)
@@ -140,6 +145,17 @@ def test_a_run_goes_on_at_another_world_size(trained: Path):
     found = losses(trained, "moved")
     assert found[:5] == losses(trained, "two")[:5]
     assert found == pytest.approx(losses(trained, "two"), abs=OTHER_LAYOUT)
+
+
+def test_a_stage_that_nobody_chose_is_by_the_ranks_and_stays_the_runs_own(trained: Path):
+    """`chosen` began on two ranks and ended on one, `chosen1` was on one from its beginning."""
+    assert zero_stage(trained / "two") == zero_stage(trained / "chosen") == 1
+    assert zero_stage(trained / "chosen1") == 0
+
+
+def zero_stage(run: Path) -> int:
+    """Of a run that has ended, by its last checkpoint."""
+    return int(json.loads((run / "checkpoints" / newest(run) / "state.json").read_text())["zero_stage"])
 
 
 def test_bits_per_byte_count_text_only(trained: Path):

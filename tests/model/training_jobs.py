@@ -73,6 +73,7 @@ def job(folder: Path, name: str, **changes: Any) -> Path:
         "work": {
             "folder": str(folder / name),
             "export": str(folder / name / "export"),
+            "zero_stage": 1,  # at any world size, so that checkpoints are cut by rank
             "checkpoint_every": 5,
             "tensorboard": False,
         },

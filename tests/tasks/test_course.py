@@ -13,7 +13,7 @@ from infra.store import Artifact, Store
 from model.course import course_of, streams_of
 from model.data import MixedRows, TokenRows
 from model.job import Data, Job
-from tasks.course import phases_of, reading_of, shown, steps_of
+from tasks.course import phases_of, readings_of, shown, steps_of
 from tasks.pretrain import PretrainParams
 from tasks.tokenizer import TokenizerParams, train_tokenizer
 from tasks.tokens import TokensParams
@@ -87,13 +87,13 @@ PHASED = {
 )
 def test_it_is_what_the_training_process_draws(tokens: Tokens, given: dict[str, Any]) -> None:
     params = PretrainParams.model_validate(given)
-    phases = phases_of(params, tokens)
-    steps = given.get("steps") or sum(phase.steps for phase in phases)
+    phases = phases_of(params, tokens, readings_of(params, tokens))
+    steps = steps_of(params, n_rows=0)
     job = Job.model_validate(
         {
             "objective": "lm",
             "shape": params.shape.network(400, 32, True),
-            "data": reading_of(params, tokens).data(tokens, document_mask=True),
+            "data": readings_of(params, tokens)[0].data(tokens, document_mask=True),
             "special_tokens": {"bos": 0, "eos": [0], "pad": 1},
             "work": {"folder": "f", "export": "e", "checkpoint_every": 5},
             "optim": {},
@@ -197,7 +197,7 @@ def test_a_run_that_needs_more_than_the_epochs_allow_is_refused_in_one_line(toke
 
 def test_all_text_as_one_has_a_limit_of_epochs_too(tokens: Tokens) -> None:
     params = PretrainParams.model_validate({**GIVEN, "max_epochs": 2})
-    n_rows = reading_of(params, tokens).n_rows
+    n_rows = readings_of(params, tokens)[0].n_rows
     shown(params, tokens, 2 * n_rows // 6).check()
     with pytest.raises(BadConfig, match=r"max_epochs: by step .* text of code is shown 2\.\d+ times, and 2 are"):
         shown(params, tokens, 2 * n_rows // 6 + 1).check()
@@ -210,7 +210,7 @@ def test_all_text_as_one_has_a_limit_of_epochs_too(tokens: Tokens) -> None:
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_as_many_epochs_as_the_limit_can_be_asked_for(tokens: Tokens, epochs: int) -> None:
     params = PretrainParams.model_validate({**GIVEN, "epochs": epochs, "max_epochs": epochs})
-    n_rows = reading_of(params, tokens).n_rows
+    n_rows = readings_of(params, tokens)[0].n_rows
     assert epochs * n_rows % 6  # whole batches would show some rows once more
     steps = steps_of(params, n_rows)
     assert steps == epochs * n_rows // 6
@@ -239,7 +239,7 @@ def test_a_limit_holds_over_phases_of_other_lengths(tokens: Tokens, mixture: Any
 
 
 def test_a_phases_own_limit_holds_by_its_end(tokens: Tokens) -> None:
-    rows = reading_of(PretrainParams.model_validate(GIVEN), tokens).n_rows
+    rows = readings_of(PretrainParams.model_validate(GIVEN), tokens)[0].n_rows
     part = {"steps": rows // 12}
     shown(phased(part, part, {**part, "max_epochs": 1.6}), tokens, 0).check()
     with pytest.raises(BadConfig, match=r"is shown 1\.4\d+ times, and 1.2 are allowed"):
@@ -292,7 +292,7 @@ def test_what_is_not_there_is_named(tokens: Tokens, given: dict[str, Any], messa
 def test_a_phase_names_itself_in_an_error(tokens: Tokens) -> None:
     params = PretrainParams.model_validate({**GIVEN, "phases": [{"name": "last", "steps": 1, "domains": ["poems"]}]})
     with pytest.raises(BadInput, match=r"^phase last: .*poems"):
-        phases_of(params, tokens)
+        readings_of(params, tokens)
 
 
 def test_inherited_weights_count_for_the_domains_there_are(tokens: Tokens) -> None:

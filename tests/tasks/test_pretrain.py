@@ -13,9 +13,9 @@ from infra.params import Runtime
 from infra.store import Artifact, Store
 from model.job import Job, Phase
 from model.schedule import phased_learning_rate_scale
-from tasks.course import phase_steps
+from tasks.course import phase_steps, phases_of, readings_of, steps_of
 from tasks.exposure import shown_by
-from tasks.pretrain import PretrainParams, Shape, phases_of, pretrain, steps_of
+from tasks.pretrain import PretrainParams, Shape, pretrain
 from tasks.row_order import PhaseParams
 from tasks.tokenizer.stage import TokenizerParams, train_tokenizer
 from tasks.tokens.files import Tokens, token_files
@@ -59,7 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Artifact, Art
 def test_phases_take_over_what_they_do_not_say(made: tuple[Store, Artifact, Tokens]):
     """128 tokens a step until 300 have been seen (3 steps), then 192: 2 more make 768 of at least 700."""
     _, _, made_tokens = made
-    found = phases_of(PHASED, made_tokens)
+    found = phases_of(PHASED, made_tokens, readings_of(PHASED, made_tokens))
     assert [(phase.name, phase.steps) for phase in found] == [("main", 5), ("long", 2), ("anneal", 2)]
     assert [phase.data.seq_len for phase in found if phase.data] == [32, 64, 64]
     assert [phase.rope_theta for phase in found] == [None, 50_000.0, None]
@@ -70,10 +70,10 @@ def test_phases_take_over_what_they_do_not_say(made: tuple[Store, Artifact, Toke
     ]
     unknown = PHASED.model_copy(update={"phases": [PhaseParams(name="x", steps=1, domains=["poems"])]})
     with pytest.raises(BadInput, match="no train text of poems"):
-        phases_of(unknown, made_tokens)
+        readings_of(unknown, made_tokens)
     long = PHASED.model_copy(update={"phases": [PhaseParams(name="x", steps=1, seq_len=1_000_000)]})
     with pytest.raises(BadInput, match="do not fill one row of 1000000"):
-        phases_of(long, made_tokens)
+        readings_of(long, made_tokens)
 
 
 def test_a_run_in_phases_leaves_the_last_ones_model(made: tuple[Store, Artifact, Tokens]):

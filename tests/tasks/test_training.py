@@ -19,9 +19,10 @@ from model.job import Job
 from tasks import training
 from tasks.chat import Message
 from tasks.chat_training import render_answer, write_conversations, write_preferences
+from tasks.course import steps_of
 from tasks.dpo import DpoParams, dpo
 from tasks.encoding import Encoder
-from tasks.pretrain import PretrainParams, Shape, pretrain, steps_of
+from tasks.pretrain import PretrainParams, Shape, pretrain
 from tasks.sft import SftParams, sft
 from tasks.tokenizer import TokenizerParams, train_tokenizer
 from tasks.tokens.stage import TokensParams, tokens

@@ -6,7 +6,7 @@ from scipy.optimize import check_grad
 
 from infra.errors import BadInput
 from tasks.scaling.downstream import AccuracyCurve, fit_accuracy
-from tasks.scaling.isoflop import Run, fit_isoflop, fit_parabola, fit_power_law
+from tasks.scaling.isoflop import Run, fit_budget, fit_isoflop, fit_power_law
 from tasks.scaling.parametric import ParametricLaw, fit_parametric, objective
 
 # Besiroglu et al. 2024, arXiv:2404.10102, table 1
@@ -90,7 +90,7 @@ def test_the_isoflop_exponent_is_that_of_the_law():
     assert fit.params.exponent == pytest.approx(TRUE.exponent, abs=0.01)
     assert fit.params.exponent + fit.tokens.exponent == pytest.approx(1, abs=0.01)
     for parabola, flops in zip(fit.parabolas, BUDGETS, strict=True):
-        assert parabola.best_params == pytest.approx(TRUE.optimum(flops)[0], rel=0.1)
+        assert parabola.best == pytest.approx(TRUE.optimum(flops)[0], rel=0.1)
 
 
 def test_a_vertex_outside_the_sizes_that_were_run_is_said_and_left_out():
@@ -104,7 +104,7 @@ def test_a_vertex_outside_the_sizes_that_were_run_is_said_and_left_out():
 
 def test_a_parabola_that_opens_downward_has_no_best_size():
     runs = [Run(n, 1e9 / n, 6e9, loss) for n, loss in ((1e3, 3.0), (1e4, 3.5), (1e5, 3.1))]
-    assert "opens downward" in fit_parabola(runs).problem
+    assert "opens downward" in fit_budget(runs).problem
     with pytest.raises(BadInput, match="0 of 2 budgets have a best size"):
         fit_isoflop([runs, [Run(r.params, r.tokens * 2, r.flops * 2, r.loss) for r in runs]])
 
@@ -121,7 +121,7 @@ def test_too_little_to_fit_is_refused_in_one_line():
     with pytest.raises(BadInput, match="three sizes and three lengths"):
         fit_parametric([Run(1e6, t, 6e6 * t, 3.0) for t in (1e6, 2e6, 3e6, 4e6, 5e6, 6e6)])
     with pytest.raises(BadInput, match="at least 3 sizes"):
-        fit_parabola(runs[:2])
+        fit_budget(runs[:2])
     with pytest.raises(BadInput, match="at least 3 models"):
         fit_accuracy([1.0, 2.0], [0.5, 0.3], 0.25)
 
