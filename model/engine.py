@@ -73,9 +73,6 @@ class Trainer:
             )
         self.streams = [objective(data) for data in streams]
         self.sources = [_source(objective) for objective in self.streams]
-        for number, source in enumerate(self.sources):
-            if isinstance(source, Mixture):
-                source.check(self.course.samples_of(number))
         self.held_out = {
             n: rows for n in self.seq_lens if job.data.validation and len(rows := objective(held_out_at(job.data, n)))
         }

@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from model.batching import Int64, mix_bits, permute, sample_rows
 
 MOST_SAMPLES_IN_A_PERIOD = 100_000  # shares of five decimals are exact
-ROUNDING = 1e-9  # what floats of such shares are off by at most, and a share of a row that counts for nothing
+ROUNDING = 1e-9  # what floats of such shares are off by at most
 
 
 class DomainShare(BaseModel):
@@ -37,12 +37,11 @@ class DomainShare(BaseModel):
     name: str = Field(description="Of the domain.")
     files: int = Field(ge=1, description="How many of the files that are learnt from are its, in order.")
     weight: float = Field(gt=0, description="Its share of the rows, relative to the others'.")
-    max_epochs: float | None = Field(None, gt=0, description="How often a row may be shown at most; empty: any number.")
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Domains of `sizes` rows; of `sum(parts)` samples in a row domain d has `parts[d]`, and at most `most[d]` in all.
+    """Domains of `sizes` rows; of `sum(parts)` samples in a row domain d has `parts[d]`.
 
     Rows are numbered over the domains, those of one after those of the domain before it.
     """
@@ -50,7 +49,6 @@ class Mixture:
     names: tuple[str, ...]
     sizes: tuple[int, ...]
     parts: tuple[int, ...]
-    most: tuple[int | None, ...]
 
     @classmethod
     def of(cls, shares: Sequence[DomainShare], sizes: Sequence[int]) -> Self:
@@ -64,12 +62,8 @@ class Mixture:
         for share, size in zip(shares, sizes, strict=True):
             if size < 1:
                 raise ValueError(f"domain {share.name} of the mixture does not fill one row")
-        most = [
-            None if share.max_epochs is None else math.floor(share.max_epochs * size + ROUNDING)
-            for share, size in zip(shares, sizes, strict=True)
-        ]
         names = tuple(share.name for share in shares)
-        return cls(names, tuple(sizes), whole_parts([share.weight for share in shares]), tuple(most))
+        return cls(names, tuple(sizes), whole_parts([share.weight for share in shares]))
 
     def __len__(self) -> int:
         """Rows of all domains."""
@@ -83,12 +77,7 @@ class Mixture:
         return periods * np.asarray(self.parts, np.int64) + counted
 
     def rows(self, first: int, count: int, seed: int) -> Int64:
-        """Row numbers of the samples [first, first + count).
-
-        Raises:
-            ValueError: they would show a domain more often than it may be.
-        """
-        self.check(first + count)
+        """Row numbers of the samples [first, first + count)."""
         order, earlier = schedule(self.parts)
         samples = np.arange(first, first + count, dtype=np.int64)
         periods, places = samples // len(order), samples % len(order)
@@ -104,34 +93,6 @@ class Mixture:
             rows[here] = start + shown
             start += size
         return rows
-
-    def check(self, n_samples: int) -> None:
-        """Raise when a run of so many samples shows a domain too often.
-
-        Raises:
-            ValueError: it does; the message says which domain, and how long a run may be.
-        """
-        for domain, drawn in enumerate(self.draws(n_samples).tolist()):
-            most = self.most[domain]
-            if most is not None and drawn > most:
-                raise ValueError(
-                    f"{n_samples:,} samples draw {drawn:,} rows of {self.names[domain]}, which has"
-                    f" {self.sizes[domain]:,} and may show {most:,} with its epochs: at most"
-                    f" {self.longest():,} samples can be drawn by these weights"
-                )
-
-    def longest(self) -> int:
-        """The most samples that a run can draw, with a limit on at least one domain."""
-        limits = [(most, part) for most, part in zip(self.most, self.parts, strict=True) if most is not None]
-        few, many = 0, min((most + 2) * sum(self.parts) // part + 1 for most, part in limits)
-        while few < many:
-            middle = (few + many + 1) // 2
-            fits = all(
-                most is None or drawn <= most
-                for most, drawn in zip(self.most, self.draws(middle).tolist(), strict=True)
-            )
-            few, many = (middle, many) if fits else (few, middle - 1)
-        return few
 
 
 def drawn_rows(first: int, count: int, source: int | Mixture, seed: int) -> Int64:

@@ -5,6 +5,7 @@
 """
 
 import math
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from infra.errors import BadConfig, BadInput
-from model.course import Course, make_course, steps_for, stream_seed, tokens_in
+from model.course import Course, Segment, make_course, steps_for, stream_seed, tokens_in
 from model.job import Phase
-from model.mixture import ROUNDING, Mixture, drawn_rows
+from model.mixture import drawn_rows
 from tasks.row_order import RowOrder
 from tasks.tokens.files import Tokens
 from tasks.tokens.rows import Reading, read_rows
@@ -25,6 +26,7 @@ from tasks.tokens.trace import Position, TracedDocument
 if TYPE_CHECKING:
     from tasks.pretrain import PretrainParams
 
+ROUNDING = 1e-9  # of a pass: a part of a row that counts for nothing
 SAMPLES_AT_ONCE = 1 << 20  # of a long run, so that memory stays bounded
 
 
@@ -48,28 +50,36 @@ class Shown:
         themselves.
 
         Raises:
-            BadConfig: it does; the message says how long a run may be, or by when it is too much.
+            BadConfig: it does; the message says how many steps do not.
         """
-        for number, reading in enumerate(self.streams):
-            if isinstance(reading.source, Mixture):
-                try:
-                    reading.source.check(self.course.samples_of(number))
-                except ValueError as error:
-                    raise BadConfig(f"pretrain.mixture: {error}; train for fewer, or raise max_epochs") from error
-        shown_so_far: dict[tuple[str, str], float] = defaultdict(float)  # by (split, domain), in passes
+        shown_before: dict[tuple[str, str], float] = defaultdict(float)  # by (split, domain), in passes
         for segment in self.course.segments:
             reading = self.readings[segment.phase]
-            stop = segment.first_sample + segment.steps * segment.batch_size
-            for domain, passes in reading.passes(segment.first_sample, stop).items():
-                text = reading.files[0].split, domain
-                shown_so_far[text] += passes
-                limit = reading.limits.get(domain)
-                if limit is not None and shown_so_far[text] > limit + ROUNDING:
-                    raise BadConfig(
-                        f"pretrain.max_epochs: by step {segment.first_step + segment.steps:,} the {text[0]} text of"
-                        f" {domain} is shown {shown_so_far[text]:.4g} times, and {limit:g} are allowed; train for fewer"
-                        " steps, or raise it"
-                    )
+            split = reading.files[0].split
+            beyond: list[tuple[int, str, float]] = []  # (steps that keep to it, domain, passes of all)
+            for domain, passes in self._passes(segment, segment.steps).items():
+                if domain in reading.limits:
+                    room = reading.limits[domain] - shown_before[split, domain] + ROUNDING
+                    steps = self._steps_within(segment, domain, room)
+                    if steps < segment.steps:
+                        beyond.append((steps, domain, shown_before[split, domain] + passes))
+                shown_before[split, domain] += passes
+            if beyond:
+                steps, domain, passes = min(beyond)
+                raise BadConfig(
+                    f"pretrain.max_epochs: by step {segment.first_step + segment.steps:,} the {split} text of {domain}"
+                    f" is shown {passes:.4g} times, and {reading.limits[domain]:g} are allowed;"
+                    f" {segment.first_step + steps:,} steps keep to that: train for no more, or raise it"
+                )
+
+    def _passes(self, segment: Segment, steps: int) -> dict[str, float]:
+        """How often the first steps of a segment show each domain."""
+        first = segment.first_sample
+        return self.readings[segment.phase].passes(first, first + steps * segment.batch_size)
+
+    def _steps_within(self, segment: Segment, domain: str, room: float) -> int:
+        """How many of a segment's steps show a domain at most so often."""
+        return bisect_right(range(1, segment.steps + 1), room, key=lambda steps: self._passes(segment, steps)[domain])
 
     def position(self, step: int, row: int) -> Position:
         """Which tokens a row of a step's global batch was; both count from 0.

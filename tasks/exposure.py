@@ -28,6 +28,7 @@ from tasks.training import METRICS
 STREAM_PLACE = re.compile(r"(?P<stream>[^:]+):(?P<offset>\d+)")
 STEP_PLACE = re.compile(r"(?P<step>\d+):(?P<row>\d+)")
 TEXT_START = 80  # characters of a document that are shown
+OWN_ORDER_UNTIL = 2  # versions of `pretrain` in which a phase's own limit of epochs began the order of its rows anew
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,21 @@ def trace(artifact: Artifact, place: str) -> list[Origin]:
 
 
 def shown_by(model: Artifact) -> Shown:
-    """What a pretrain artifact was shown, from its parameters."""
+    """What a pretrain artifact was shown, from its parameters.
+
+    Raises:
+        BadInput: an older version made it, whose rows came in an order that this one does not know.
+    """
     given = {name: value for name, value in model.manifest.params.items() if name in RowOrder.model_fields}
+    order = RowOrder.model_validate(given)
+    limited = any(phase.max_epochs is not None or phase.mixture is not None for phase in order.phases)
+    if limited and model.manifest.code.stage_version <= OWN_ORDER_UNTIL:
+        raise BadInput(
+            f"{model.ref} was made by an older Sluice, whose phases with limits or mixtures of their own drew rows in"
+            f" another order: ask that one (git {model.manifest.code.git_sha or 'unknown'})"
+        )
     tokens = model.parent("tokens")
-    return shown(RowOrder.model_validate(given), Tokens(tokens.store, tokens.manifest), model.manifest.metrics["steps"])
+    return shown(order, Tokens(tokens.store, tokens.manifest), model.manifest.metrics["steps"])
 
 
 def last_step(model: Artifact) -> int:
@@ -138,7 +150,10 @@ def _token_spans(tokens: Artifact, part: int, row: int) -> list[TracedDocument]:
 
 def _seen(model: Artifact, spans: list[TracedDocument]) -> Exposure:
     """When a model saw the spans of a document, as far as its weights have learnt from it."""
-    run, last = shown_by(model), last_step(model)
+    try:
+        run, last = shown_by(model), last_step(model)
+    except BadInput as error:  # of this model; the others can be told
+        return Exposure("pretrain", model.ref, f"not known: {error}", {"steps": None})
     without = skipped_steps(model)
     rows = run.rows_of(spans)
     by_stream = [

@@ -159,9 +159,7 @@ def read_rows(
             raise BadInput(f"{tokens.ref}: {told}: {', '.join(weighted)}")
         files = [file for file in files if file.domain in there]
         shares = tuple(
-            DomainShare(
-                name=domain, files=len(list(own)), weight=weights[domain], max_epochs=_limit(max_epochs, domain, most)
-            )
+            DomainShare(name=domain, files=len(list(own)), weight=weights[domain])
             for domain, own in groupby(files, key=lambda file: file.domain)
         )
     kept = tuple(file for file in files if file.domain in there)

@@ -18,7 +18,7 @@ OTHER_LAYOUT = 1e-5
 
 
 def mixed(folder: Path, name: str, **changes: Any) -> Path:
-    shares = [{"name": "a", "files": 1, "weight": 3, "max_epochs": 4}, {"name": "b", "files": 1, "weight": 1}]
+    shares = [{"name": "a", "files": 1, "weight": 3}, {"name": "b", "files": 1, "weight": 1}]
     files = [str(folder / "train"), str(folder / "other")]
     return job(folder, name, data__train=files, data__mixture=shares, **changes)
 
@@ -57,10 +57,3 @@ def test_every_step_has_its_rows_once_and_its_share_of_domains(trained: Path):
     first_epoch = [row for row in shown if row >= len(source.domains[0])][: len(source.domains[1])]
     assert len(set(first_epoch)) == len(first_epoch)
     assert rows(trained, "moved")[-1]["epoch"] == pytest.approx(96 / len(source))
-
-
-def test_more_steps_than_the_epochs_allow_are_refused(trained: Path):
-    config = Job.model_validate_json(mixed(trained, "long", steps=200).read_text())
-    source = MixedRows(config.data.train, config.data.mixture, config.data.seq_len)
-    with pytest.raises(ValueError, match="samples draw 1,200 rows of a, which has"):
-        source.mixture.check(course_of(config).samples_of(0))

@@ -1,4 +1,4 @@
-"""Mixtures: shares kept at every step, no row twice or missed, limits never passed, the same for any world size."""
+"""Mixtures: shares kept at every step, no row twice or missed, the same for any world size."""
 
 import numpy as np
 import pytest
@@ -14,10 +14,10 @@ from model.mixture import MOST_SAMPLES_IN_A_PERIOD, DomainShare, Mixture, drawn_
 SMALL_WEIGHTS = st.lists(st.integers(1, 60), min_size=1, max_size=9)
 
 
-def mixture(*domains: tuple[str, int, float, float | None]) -> Mixture:
-    """Of (name, rows, weight, max_epochs)."""
-    shares = [DomainShare(name=name, files=1, weight=weight, max_epochs=most) for name, _, weight, most in domains]
-    return Mixture.of(shares, [size for _, size, _, _ in domains])
+def mixture(*domains: tuple[str, int, float]) -> Mixture:
+    """Of (name, rows, weight)."""
+    shares = [DomainShare(name=name, files=1, weight=weight) for name, _, weight in domains]
+    return Mixture.of(shares, [size for _, size, _ in domains])
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
@@ -59,7 +59,7 @@ def test_weights_become_the_smallest_exact_integers_or_rounded_ones() -> None:
 
 def test_the_order_is_fixed_for_ever() -> None:
     """A changed value here silently changes what every run of the same version is trained on."""
-    mixed = mixture(("a", 3, 0.5, None), ("b", 5, 0.3, None), ("c", 2, 0.2, None))
+    mixed = mixture(("a", 3, 0.5), ("b", 5, 0.3), ("c", 2, 0.2))
     assert schedule(mixed.parts)[0].tolist() == [0, 1, 0, 2, 0, 1, 0, 2, 0, 1]
     assert mixed.rows(0, 12, seed=0).tolist() == GOLDEN
 
@@ -74,7 +74,7 @@ GOLDEN = [2, 4, 1, 9, 0, 7, 0, 8, 2, 5, 1, 3]
     st.integers(1, 3),
 )
 def test_each_epoch_of_a_domain_shows_each_of_its_rows_once(sizes, seed: int, epochs: int) -> None:
-    mixed = mixture(*((f"d{k}", size, weight, None) for k, (size, weight) in enumerate(sizes)))
+    mixed = mixture(*((f"d{k}", size, weight) for k, (size, weight) in enumerate(sizes)))
     n = 0
     while (mixed.draws(n) < epochs * np.array(mixed.sizes)).any():
         n += 1
@@ -89,7 +89,7 @@ def test_each_epoch_of_a_domain_shows_each_of_its_rows_once(sizes, seed: int, ep
 
 
 def test_rows_do_not_depend_on_how_they_are_asked_for() -> None:
-    mixed = mixture(("a", 30, 0.61, None), ("b", 7, 0.39, None))
+    mixed = mixture(("a", 30, 0.61), ("b", 7, 0.39))
     whole = mixed.rows(0, 500, seed=5)
     pieces = [mixed.rows(first, 20, seed=5) for first in range(0, 500, 20)]
     assert np.concatenate(pieces).tolist() == whole.tolist()
@@ -99,49 +99,19 @@ def test_rows_do_not_depend_on_how_they_are_asked_for() -> None:
 
 
 def test_a_domains_order_depends_on_its_name_and_not_on_the_others() -> None:
-    def rows_of_b(*domains: tuple[str, int, float, None]) -> list[int]:
+    def rows_of_b(*domains: tuple[str, int, float]) -> list[int]:
         mixed = mixture(*domains)
         start = sum(size for (name, *_), size in zip(domains, mixed.sizes, strict=True) if name < "b")
         rows = mixed.rows(0, 4 * sum(mixed.parts) * 20, seed=3)
         return (rows[(rows >= start) & (rows < start + 20)] - start)[:20].tolist()
 
-    alone = rows_of_b(("b", 20, 1, None))
-    assert rows_of_b(("a", 9, 3, None), ("b", 20, 1, None)) == alone
-    assert rows_of_b(("b", 20, 5, None), ("c", 9, 1, None)) == alone
-    assert [row % 20 for row in mixture(("c", 20, 1, None)).rows(0, 20, 3).tolist()] != alone
+    alone = rows_of_b(("b", 20, 1))
+    assert rows_of_b(("a", 9, 3), ("b", 20, 1)) == alone
+    assert rows_of_b(("b", 20, 5), ("c", 9, 1)) == alone
+    assert [row % 20 for row in mixture(("c", 20, 1)).rows(0, 20, 3).tolist()] != alone
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(
-    st.lists(st.tuples(st.integers(1, 40), st.integers(1, 20), st.floats(0.3, 4) | st.none()), min_size=1, max_size=4)
-)
-def test_limits_are_reached_and_never_passed(domains) -> None:
-    mixed = mixture(*((f"d{k}", size, weight, most) for k, (size, weight, most) in enumerate(domains)))
-    limits = [np.inf if most is None else np.floor(most * size + 1e-9) for size, _, most in domains]
-    if all(most is None for _, _, most in domains):
-        mixed.check(10**9)
-        return
-    longest = mixed.longest()
-    mixed.check(longest)
-    assert (mixed.draws(longest) <= limits).all()
-    assert (mixed.draws(longest + 1) > limits).any()
-    with pytest.raises(ValueError, match="samples can be drawn"):
-        mixed.check(longest + 1)
-    with pytest.raises(ValueError, match="samples can be drawn"):
-        mixed.rows(longest, 1, seed=0)
-
-
-def test_too_long_a_run_is_refused_with_the_domain_and_the_longest_one() -> None:
-    mixed = mixture(("code", 50, 1, 4), ("general", 10_000, 3, 4))
-    with pytest.raises(ValueError) as refused:
-        mixed.check(1000)
-    assert str(refused.value) == (
-        "1,000 samples draw 250 rows of code, which has 50 and may show 200 with its epochs:"
-        " at most 801 samples can be drawn by these weights"
-    )
-
-
-@pytest.mark.parametrize("source", [41, mixture(("a", 17, 2, None), ("b", 24, 1, None))])
+@pytest.mark.parametrize("source", [41, mixture(("a", 17, 2), ("b", 24, 1))])
 @given(data=st.data())
 @settings(max_examples=25, deadline=None, derandomize=True)
 def test_interrupted_anywhere_on_any_number_of_ranks_no_sample_comes_twice_or_is_missed(source, data) -> None:

@@ -13,6 +13,7 @@ from infra.store import Artifact, Store
 from model.course import course_of, streams_of
 from model.data import MixedRows, TokenRows
 from model.job import Data, Job
+from model.mixture import Mixture
 from tasks.course import phases_of, readings_of, shown, steps_of
 from tasks.pretrain import PretrainParams
 from tasks.tokenizer import TokenizerParams, train_tokenizer
@@ -161,14 +162,14 @@ def test_a_document_is_shown_in_the_steps_whose_rows_hold_it(tokens: Tokens) -> 
 def test_the_recipes_shares_of_bytes_become_shares_of_tokens(tokens: Tokens) -> None:
     reading = read_rows(tokens, 16, mixture="recipe")
     assert [share.name for share in reading.shares] == ["code", "general"]
-    assert {share.max_epochs for share in reading.shares} == {4.0}
+    assert reading.limits == {"code": 4.0, "general": 4.0}
     drawn = {}
     for share in reading.shares:
         files = token_files(tokens, "train", share.name)
         drawn[share.name] = share.weight * sum(f.n_bytes for f in files) / sum(f.tokens for f in files)
     assert drawn["code"] == pytest.approx(drawn["general"])  # bytes of each, as the recipe has them
     annealing = read_rows(tokens, 16, split="anneal", mixture="recipe", max_epochs=3)
-    assert {share.max_epochs for share in annealing.shares} == {3}
+    assert annealing.limits == {"code": 3, "general": 3}
     assert annealing.shares[0].weight / annealing.shares[1].weight == pytest.approx(4, rel=0.2)
     assert all(file.split == "anneal" for file in annealing.files)
 
@@ -186,13 +187,17 @@ def test_counts_by_domain_follow_the_weights(tokens: Tokens) -> None:
 
 def test_a_run_that_needs_more_than_the_epochs_allow_is_refused_in_one_line(tokens: Tokens) -> None:
     params = PretrainParams.model_validate({**GIVEN, "mixture": {"code": 1, "law": 1}, "max_epochs": 1, "steps": 400})
-    with pytest.raises(BadConfig, match=r"pretrain.mixture: 2,400 samples draw .* fewer, or raise max_epochs$") as no:
+    with pytest.raises(BadConfig, match=r"^pretrain.max_epochs: by step 400 the train text of \w+ is shown") as no:
         shown(params, tokens, 400).check()
     assert "\n" not in str(no.value)
-    longest = int(str(no.value).split("at most ")[1].split()[0].replace(",", ""))
-    shown(params, tokens, longest // 6).check()
-    with pytest.raises(BadConfig):
-        shown(params, tokens, longest // 6 + 1).check()
+    longest = int(str(no.value).split(" steps keep to that")[0].split()[-1])
+    run = shown(params, tokens, longest)
+    run.check()
+    assert isinstance(run.streams[0].source, Mixture)
+    assert (run.streams[0].source.draws(longest * 6) <= run.streams[0].sizes).all()
+    with pytest.raises(BadConfig, match=f"; {longest} steps keep to that: train for no more, or raise it$"):
+        shown(params, tokens, longest + 1).check()
+    assert (run.streams[0].source.draws((longest + 1) * 6) > run.streams[0].sizes).any()
 
 
 def test_all_text_as_one_has_a_limit_of_epochs_too(tokens: Tokens) -> None:
@@ -244,15 +249,16 @@ def test_a_phases_own_limit_holds_by_its_end(tokens: Tokens) -> None:
     shown(phased(part, part, {**part, "max_epochs": 1.6}), tokens, 0).check()
     with pytest.raises(BadConfig, match=r"is shown 1\.4\d+ times, and 1.2 are allowed"):
         shown(phased(part, part, {**part, "max_epochs": 1.2}), tokens, 0).check()
+    halves = {**part, "mixture": {"code": 1, "law": 1}}
+    limited = shown(phased(halves, {**halves, "max_epochs": 3}), tokens, 0)
+    assert len(limited.streams) == 1  # a limit is no reason to begin the order of rows anew
     annealing = phased(part, part, {"steps": 1, "split": "anneal", "max_epochs": 1})
     shown(annealing, tokens, 0).check()  # copies are counted apart
 
 
 def test_a_limit_may_be_of_one_domain(tokens: Tokens) -> None:
-    reading = read_rows(tokens, 16, mixture="recipe", max_epochs={"code": 1})
-    assert {share.name: share.max_epochs for share in reading.shares} == {"code": 1, "general": 4.0}
-    free = read_rows(tokens, 16, mixture={"code": 1, "law": 1}, max_epochs={"law": 2})
-    assert {share.name: share.max_epochs for share in free.shares} == {"code": None, "law": 2}
+    assert read_rows(tokens, 16, mixture="recipe", max_epochs={"code": 1}).limits == {"code": 1, "general": 4.0}
+    assert read_rows(tokens, 16, mixture={"code": 1, "law": 1}, max_epochs={"law": 2}).limits == {"law": 2}
     with pytest.raises(BadInput, match="max_epochs names 'poems'"):
         read_rows(tokens, 16, mixture="recipe", max_epochs={"poems": 1})
 

@@ -139,6 +139,16 @@ def test_a_model_of_phases_is_traced_whatever_its_rates_are(road):
     assert any(made.ref == model.ref for made in exposures(store, road[1], 0, 0))
 
 
+def test_a_model_whose_rows_came_in_an_order_of_before_is_not_told_wrongly(road):
+    store, mixed, tokenized, model = road
+    phases = ({"name": "main", "steps": 6}, {"name": "anneal", "steps": 3, "max_epochs": 2.0})
+    older = _stage(_pretrain, "pretrain").run(store, tokens=tokenized, params=RunParams(phases=phases))
+    with pytest.raises(BadInput, match=r"made by an older Sluice, whose phases .* drew rows in another order"):
+        trace(older, "9:3")
+    seen = {made.ref: made for made in exposures(store, mixed, 0, 0)}
+    assert seen[older.ref].text.startswith("not known: ") and seen[model.ref].text.startswith("seen ")
+
+
 def test_a_row_of_a_step_leads_to_the_documents_whose_tokens_it_holds(road):
     _, mixed, tokenized, model = road
     encoder = Encoder.load(tokenized.parent("tokenizer").path / "data")

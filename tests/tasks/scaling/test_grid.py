@@ -105,7 +105,7 @@ def test_what_the_stage_would_refuse_is_left_out_and_said(corpus):
     limited = shares.model_copy(update={"max_epochs": epochs[-1] * 0.9})
     plan = planned(corpus, limited, sizes=[3e4, 4.5e4, 6e4, 1.2e5])
     assert len(plan.runs) == 11
-    assert len(plan.left_out) == 1 and "pretrain.mixture:" in plan.left_out[0] and "of news" in plan.left_out[0]
+    assert len(plan.left_out) == 1 and "pretrain.max_epochs:" in plan.left_out[0] and "of news" in plan.left_out[0]
 
 
 def test_a_run_whose_whole_steps_miss_its_budget_is_left_out(corpus):
