@@ -2,7 +2,8 @@
 
 Three kernels do the work, and `Visible` holds what each of them wants to know of the documents in a row:
 
-- CUDA in bf16: torch's varlen attention, which is told where documents begin and holds no square of positions at all.
+- CUDA in bf16: torch's varlen attention, which is told where documents begin and holds no square of positions at all
+  (where it takes the shape: `takes_offsets`).
 - A CPU in training: the pass backward is ours, blocked so that what the causal mask hides is skipped; torch's computes
   the whole square. In fp32 the pass forward is blocked as well (docs/log.md has the times).
 - Everything else: torch's scaled_dot_product_attention with a mask.
@@ -46,11 +47,18 @@ class Visible:
         return torch.where(self.mask, 0.0, -torch.inf)
 
     @classmethod
-    def documents(cls, document_ids: Tensor, causal: bool, dtype: torch.dtype) -> "Visible":
-        """Attention within runs of equal `document_ids` [B, T], in the form that suits their device and `dtype`."""
-        if document_ids.device.type == "cuda" and dtype in _VARLEN_DTYPES:
+    def documents(cls, document_ids: Tensor, causal: bool, dtype: torch.dtype, head_size: int) -> "Visible":
+        """Attention within runs of equal `document_ids` [B, T], in the form that suits their device, type and heads."""
+        if takes_offsets(document_ids.device, dtype, head_size):
             return cls(offsets=document_offsets(document_ids))
         return cls(mask=document_mask(document_ids, causal))
+
+
+def takes_offsets(device: torch.device, dtype: torch.dtype, head_size: int) -> bool:
+    """Whether torch's varlen attention runs: it is FlashAttention's own kernel and, unlike the others, pads nothing."""
+    if device.type != "cuda" or dtype not in _VARLEN_DTYPES or head_size % 8 or head_size > 256:
+        return False
+    return torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def document_mask(document_ids: Tensor, causal: bool = True) -> Tensor:
@@ -90,8 +98,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, visible: Visible | None, causal: 
     if trains and blocked and not torch.compiler.is_compiling():
         result: Tensor = _BlockedAttention.apply(q, k, v, None if visible is None else visible.added)
         return result
-    if mask is not None and q.device.type == "cuda" and q.shape[2] != k.shape[2]:
-        # CUDA's kernels that take a mask know no groups: the one left would hold all scores (torch 2.13).
+    flash = mask is None and q.dtype in _VARLEN_DTYPES
+    if q.device.type == "cuda" and q.shape[2] != k.shape[2] and not flash:
+        # CUDA's other kernel that holds no scores, the one for masks and fp32, knows no groups (torch 2.13).
         k, v = (x.repeat_interleave(q.shape[2] // k.shape[2], dim=2) for x in (k, v))
     y = F.scaled_dot_product_attention(
         q.transpose(1, 2),

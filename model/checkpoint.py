@@ -90,14 +90,16 @@ class Checkpoints:
             shutil.rmtree(final, ignore_errors=True)  # of an attempt that was killed before it wrote `latest`
             partial.rename(final)
             replace_text(self.folder / LATEST, final.name + "\n")
-            self._prune()
+            self._prune(final)
         dist.barrier()
         return final
 
-    def _prune(self) -> None:
+    def _prune(self, newest: Path) -> None:
+        """Keep `newest` and those before it; later steps are of an attempt that `latest` never named."""
         done = sorted(path for path in self.folder.glob("step-*") if path.is_dir())
+        kept = [path for path in done if path <= newest][-self.keep_last :]
         leftovers = [path for path in self.folder.glob(f"{PARTIAL}-*") if path.is_dir()]
-        for path in [*done[: -self.keep_last], *leftovers]:
+        for path in [*(path for path in done if path not in kept), *leftovers]:
             shutil.rmtree(path)
 
 
@@ -161,6 +163,8 @@ def load(engine: Any, checkpoint: Path, universal: bool) -> TrainState:
         loaded, _ = engine.load_checkpoint(str(checkpoint), tag=UNIVERSAL if universal else NATIVE)
     if loaded is None:
         raise RuntimeError(f"DeepSpeed loaded nothing from {checkpoint}")
+    if universal and isinstance(engine.optimizer.optimizer, torch.optim.AdamW):
+        _steps_apart(engine.optimizer.optimizer)
     return read_state(checkpoint)
 
 
@@ -172,15 +176,22 @@ def _shards_weights(engine: Any) -> bool:
 def _groups_apart(optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """Undo what DeepSpeed 0.19.8 mixes up when it loads the universal form at stage 3.
 
-    `load_hp_checkpoint_state_from_checkpoint_dir_stage3` gives every group the hyperparameters of the first one, and
-    all states one and the same `step` tensor, which Adam then raises once a group instead of once a step.
+    `load_hp_checkpoint_state_from_checkpoint_dir_stage3` gives every group the hyperparameters of the first one.
     """
     own = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
     yield
     for group, kept in zip(optimizer.param_groups, own, strict=True):
         group.update(kept)
+
+
+def _steps_apart(optimizer: torch.optim.AdamW) -> None:
+    """Give every state a `step` of its own, on its parameter's device, where fused AdamW wants it.
+
+    From the universal form DeepSpeed 0.19.8 leaves them on the CPU, at stage 3 one and the same tensor for all states,
+    which Adam then raises once a group instead of once a step.
+    """
     for parameter, state in optimizer.state.items():
-        state["step"] = torch.as_tensor(state["step"]).to(parameter.device, copy=True)  # where fused AdamW wants it
+        state["step"] = torch.as_tensor(state["step"]).to(parameter.device, copy=True)
 
 
 def sync_tree(folder: Path) -> None:

@@ -142,6 +142,7 @@ class Trainer:
             self.state.dtype = saved.dtype  # a run keeps the type it began with, on whatever machine it goes on
             if self.job.work.zero_stage is None:
                 self.state.zero_stage = saved.zero_stage
+                self.job.check_stage(saved.zero_stage)
             universal = ckpt.needs_universal(saved, self.world_size, self.state.zero_stage)
             if universal:
                 ckpt.make_universal(found, self.say)

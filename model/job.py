@@ -150,18 +150,7 @@ class Job(Strict):
             raise ValueError("give either `shape` (a new network) or `init_from` (an existing one)")
         if self.objective == "dpo" and (self.dpo is None or self.init_from is None):
             raise ValueError("dpo needs `dpo` and `init_from`: the starting model is the reference")
-        parts = [self.data, *(phase.data for phase in self.phases if phase.data is not None)]
-        problem = layout_problem(
-            self.objective,
-            self.optim.name,
-            zero_stage=self.work.zero_stage,
-            compiled=self.work.compile,
-            sequence_parallel=self.work.sequence_parallel,
-            seq_lens=[part.seq_len for part in parts],
-            kv_heads=kv_heads_of(self.shape),
-        )
-        if problem:
-            raise ValueError(problem)
+        self.check_stage(self.work.zero_stage)
         if self.shape is not None and self.shape.causal == (self.objective == "mlm"):
             raise ValueError("masked tokens (mlm) are for a shape with causal: false, and only they are")
         if self.objective == "dpo" and self.optim.z_loss:
@@ -176,9 +165,33 @@ class Job(Strict):
             raise ValueError("the steps of batch_ramp must be in the order of their tokens")
         if (self.phases or self.batch_ramp) and self.objective not in ("lm", "mlm"):
             raise ValueError(f"phases and batch_ramp are for pretraining, not for {self.objective}")
-        if self.objective not in ("lm", "mlm") and len(self.data.train) != 1:
-            raise ValueError(f"{self.objective} takes one training prefix, got {len(self.data.train)}")
+        if self.objective not in ("lm", "mlm"):
+            for prefixes, what in ((self.data.train, "training"), (self.data.validation, "validation")):
+                if len(prefixes) > 1:
+                    raise ValueError(f"{self.objective} takes one {what} prefix, got {len(prefixes)}")
+        special = self.special_tokens
+        if self.shape is not None and max(special.bos, special.pad, *special.eos) >= self.shape.vocab_size:
+            raise ValueError(f"special_tokens are beyond the vocabulary of {self.shape.vocab_size}")
         return self
+
+    def check_stage(self, zero_stage: int | None) -> None:
+        """Whether the run can be divided at a ZeRO stage, its own or that of the checkpoint it goes on from.
+
+        Raises:
+            ValueError: it cannot.
+        """
+        parts = [self.data, *(phase.data for phase in self.phases if phase.data is not None)]
+        problem = layout_problem(
+            self.objective,
+            self.optim.name,
+            zero_stage=zero_stage,
+            compiled=self.work.compile,
+            sequence_parallel=self.work.sequence_parallel,
+            seq_lens=[part.seq_len for part in parts],
+            kv_heads=kv_heads_of(self.shape),
+        )
+        if problem:
+            raise ValueError(problem)
 
 
 def layout_problem(

@@ -120,11 +120,23 @@ class _SummedNLL(torch.autograd.Function):
         scale = grads[0]
         grad_hidden, grad_weight = ctx.saved_tensors
         return (
-            None if grad_hidden is None else grad_hidden.mul_(scale).to(ctx.hidden_dtype),
-            None if grad_weight is None else grad_weight.mul_(scale).to(ctx.weight_dtype),
+            None if grad_hidden is None else _scale(grad_hidden, scale).to(ctx.hidden_dtype),
+            None if grad_weight is None else _scale(grad_weight, scale).to(ctx.weight_dtype),
             None,
             None,
         )
+
+
+def _scale(gradient: Tensor, scale: Tensor) -> Tensor:
+    """gradient [N, M] *= scale, in place; the scale, an fp32 scalar, is not rounded to the gradient's type.
+
+    CUDA does that to tensors without dimensions, so that all of a bf16 gradient would be off by one factor.
+    """
+    if gradient.dtype == scale.dtype:
+        return gradient.mul_(scale)
+    for rows in _cuts(len(gradient), max(1, _CPU_SLICE // gradient.shape[1])):
+        gradient[rows] = gradient[rows] * scale[None]
+    return gradient
 
 
 def _to_gradient(logits: Tensor, labels: Tensor, z_loss: float, need_gradient: bool) -> Tensor:

@@ -98,7 +98,10 @@ def start_process_group(threads: int) -> None:
     torch.set_num_threads(threads)
     if not on_gpu:
         keep_freed_memory()
-    torch.use_deterministic_algorithms(True, warn_only=on_gpu)
+    # cuBLAS reads it when it is first used; without it torch refuses products in deterministic mode.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # Not warn_only: kernels of attention then warn and add in whatever order (torch 2.13).
+    torch.use_deterministic_algorithms(True)
     # Deterministic mode also fills every new tensor, DeepSpeed's large buffers too: a debugging aid that costs seconds.
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010  no type stub has it
     import deepspeed

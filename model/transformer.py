@@ -277,7 +277,7 @@ class Transformer(nn.Module):
             assert positions is not None
             visible = Visible(cache.mask(positions))
         elif document_ids is not None:
-            visible = Visible.documents(document_ids, self.config.causal, compute_dtype(x))
+            visible = Visible.documents(document_ids, self.config.causal, compute_dtype(x), self.config.head_size)
         rope = self.rope(positions, length, x.device)
         for block in self.model.layers:
             if self.checkpoint_activations and torch.is_grad_enabled():

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import model.attention
-from model.attention import Visible, attention, document_mask, document_offsets
+from model.attention import Visible, attention, document_mask, document_offsets, takes_offsets
 
 
 def inputs(length, n_heads=4, n_kv_heads=2, batch=3, size=8):
@@ -165,5 +165,22 @@ def test_on_cuda_documents_in_bf16_hold_no_square_of_positions_and_shapes_fit():
         assert attention(q.float(), k.float(), v.float(), mask).shape == q.shape
 
 
+@pytest.mark.parametrize(
+    ("device", "dtype", "head_size", "capability", "takes"),
+    [
+        ("cuda", torch.bfloat16, 64, (9, 0), True),
+        ("cuda", torch.bfloat16, 256, (8, 0), True),
+        ("cuda", torch.bfloat16, 20, (9, 0), False),  # it pads nothing
+        ("cuda", torch.bfloat16, 264, (9, 0), False),
+        ("cuda", torch.bfloat16, 64, (7, 5), False),
+        ("cuda", torch.float32, 64, (9, 0), False),
+        ("cpu", torch.bfloat16, 64, (9, 0), False),
+    ],
+)
+def test_offsets_are_for_what_flash_attention_takes(monkeypatch, device, dtype, head_size, capability, takes):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert takes_offsets(torch.device(device), dtype, head_size) is takes
+
+
 def documents_of(ids, causal=True) -> Visible:
-    return Visible.documents(ids, causal, torch.float32)
+    return Visible.documents(ids, causal, torch.float32, head_size=64)

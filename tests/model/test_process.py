@@ -22,7 +22,7 @@ def test_a_rank_takes_its_own_device_before_it_joins_the_others(
     monkeypatch.setenv("DS_ACCELERATOR", "cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus)
     monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
-    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda mode, warn_only: None)
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda mode: None)
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
     monkeypatch.setattr(train, "load_extension", lambda: None)
     monkeypatch.setattr("deepspeed.accelerator.get_accelerator", Accelerator)

@@ -305,9 +305,19 @@ def test_a_file_that_a_killed_build_left_does_not_stop_the_next(trained: Path):
         ({"shape": None}, "either"),
         ({"optim__name": "muon", "work__zero_stage": 3}, "muon works at"),
         ({"objective": "sft", "data__train": ["a", "b"]}, "one training prefix"),
+        ({"objective": "sft", "data__validation": ["a", "b"]}, "one validation prefix"),
+        ({"special_tokens__pad": 64}, "beyond the vocabulary of 64"),
         ({"data__typo": 1}, "typo"),
     ],
 )
 def test_jobs_that_cannot_work_are_refused_when_written(tmp_path: Path, changes: dict, message: str):
     with pytest.raises(ValidationError, match=message):
         job(tmp_path, "x", **changes)
+
+
+def test_a_checkpoints_stage_is_held_to_the_same_rules(tmp_path: Path):
+    """Begun at stage 3, and gone on from with a compiled network and no stage of its own."""
+    compiled = Job.model_validate_json(job(tmp_path, "x", work__compile=True, work__zero_stage=None).read_text())
+    compiled.check_stage(2)
+    with pytest.raises(ValueError, match="compile works at ZeRO stages 0 to 2"):
+        compiled.check_stage(3)
