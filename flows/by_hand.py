@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flows.places import files_of, is_reference
-from flows.resolving import merged, parse_set
+from flows.resolving import settings_of
 from infra.errors import BadInput
 from infra.params import Runtime
 from infra.stage import Source, Stage, parse_params
@@ -13,9 +13,7 @@ from infra.store import Store
 
 def parse_settings(sets: Sequence[str]) -> tuple[dict[str, Any], Runtime]:
     """`key=value` settings of one stage, and `runtime.key=value` of the runtime."""
-    values: dict[str, Any] = {}
-    for setting in sets:
-        values = merged(values, parse_set(setting))
+    values = settings_of(sets)
     runtime = parse_params(Runtime, values.pop("runtime", {}), "runtime")  # type: ignore[arg-type, type-var]
     return values, runtime  # type: ignore[return-value]
 

@@ -13,6 +13,7 @@ from flows.road import result_row, walking
 def pipeline(config: PipelineConfig) -> list[dict[str, Any]]:
     """Turn a crawl into a chat model: curate, pretrain, post-train, evaluate, report."""
     with walking("pipeline", config.runtime, config.run) as road:
+        pretrain.tokenizer_file(road, config)  # so that one that is missing is told before the crawl is read
         documents = curate.curate_road(road, config)
         base = pretrain.pretrain_road(road, config, documents)
         chat = posttrain.posttrain_road(road, config, documents, base.model)

@@ -8,10 +8,13 @@ from prefect import flow
 from flows.config import PretrainConfig, PretrainSections
 from flows.places import files_of
 from flows.road import Road, result_row, walking
+from infra.stage import Source
 from infra.store import Artifact
+from tasks.pretrain import check_start
 from tasks.pretrain import pretrain as pretrain_stage
 from tasks.tokenizer import train_tokenizer, vocabulary_of
 from tasks.tokens.stage import tokens as tokens_stage
+from tasks.training import Model
 
 
 @dataclass(frozen=True)
@@ -27,17 +30,27 @@ def pretrain_road(road: Road, config: PretrainSections, documents: Artifact, sta
     if start is None:
         tokenizer, tokens = tokens_road(road, config, documents)
     else:
-        tokenizer = vocabulary_of(start)
+        model = Model(start.store, start.manifest)
+        check_start(config.pretrain, model)
+        tokenizer = vocabulary_of(model)
         tokens = road(tokens_stage, documents=documents, tokenizer=tokenizer, params=config.tokens)
     return Base(tokens, road(pretrain_stage, tokens=tokens, tokenizer=tokenizer, model=start, params=config.pretrain))
 
 
 def tokens_road(road: Road, config: PretrainSections, documents: Artifact) -> tuple[Artifact, Artifact]:
     """From the mix to (tokenizer, tokens)."""
-    given = config.tokenizer_file
-    file = files_of([given], road.context.store.digest_cache()) if given is not None else None
-    tokenizer = road(train_tokenizer, documents=documents, file=file, params=config.tokenizer)
+    tokenizer = road(train_tokenizer, documents=documents, file=tokenizer_file(road, config), params=config.tokenizer)
     return tokenizer, road(tokens_stage, documents=documents, tokenizer=tokenizer, params=config.tokens)
+
+
+def tokenizer_file(road: Road, config: PretrainSections) -> Source | None:
+    """The tokenizer.json to take, if one is named.
+
+    Raises:
+        BadInput: it is missing.
+    """
+    given = config.tokenizer_file
+    return files_of([given], road.context.store.digest_cache()) if given is not None else None
 
 
 @flow(name="pretrain")

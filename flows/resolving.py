@@ -24,6 +24,8 @@ ALTERNATIVES = {
     "shape": ((_PRESET, _PRESET), (_DEPTH, _DEPTH), (_SIZES, _SIZES | {"n_kv_heads"})),
     "pretrain": tuple((length, length) for length in _LENGTHS),
 }
+# What else of an earlier layer goes with a value, for which it was chosen: heads and inner width go with another width.
+PROPORTIONS = {"shape": {"hidden_size": frozenset({"n_heads", "n_kv_heads", "intermediate_size", "head_dim"})}}
 
 
 def profile_names() -> list[str]:
@@ -49,8 +51,7 @@ def resolve(
     values = _for_flow(flow, _read_yaml(path), str(path))
     if file is not None:
         values = merged(values, _for_flow(flow, _read_yaml(file), str(file)))
-    for setting in sets:
-        values = merged(values, parse_set(setting))
+    values = merged(values, settings_of(sets))
     if run is not None:
         values["run"] = run.model_dump(exclude_unset=True)
     return validated(CONFIGS[flow], values)
@@ -113,22 +114,42 @@ def parse_set(setting: str) -> dict[str, Any]:
     return value
 
 
+def settings_of(sets: Sequence[str]) -> dict[str, Any]:
+    """All `a.b=value` as one layer, a later one over an earlier one."""
+    values: dict[str, Any] = {}
+    for setting in sets:
+        values = _laid_over(values, parse_set(setting), by_layers=False)
+    return values
+
+
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """The values of `over` laid over those of `base`, section by section.
 
-    Where a section can be said in several ways (`ALTERNATIVES`), a later layer that uses one takes the others' place.
+    Where a section can be said in several ways (`ALTERNATIVES`), a later layer that uses one takes the others' place;
+    a value takes the place of what was chosen for another one too (`PROPORTIONS`).
     """
+    return _laid_over(base, over, by_layers=True)
+
+
+def _laid_over(base: Mapping[str, Any], over: Mapping[str, Any], by_layers: bool) -> dict[str, Any]:
+    """As `merged`, or with nothing but what `over` says in another's place."""
     result = dict(base)
     for name, value in over.items():
         old = result.get(name)
         if isinstance(old, dict) and isinstance(value, dict):
-            ways = ALTERNATIVES.get(name, ())
-            chosen = [choosing for choosing, _ in ways if choosing & value.keys()]
-            replaced = {key for choosing, whole in ways if chosen and choosing not in chosen for key in whole}
-            result[name] = merged({key: kept for key, kept in old.items() if key not in replaced}, value)
+            gone = _replaced(name, value) if by_layers else set()
+            result[name] = _laid_over({key: kept for key, kept in old.items() if key not in gone}, value, by_layers)
         else:
             result[name] = value
     return result
+
+
+def _replaced(section: str, values: Mapping[str, Any]) -> set[str]:
+    """The keys of an earlier layer's section that go when a later one has these values."""
+    ways = ALTERNATIVES.get(section, ())
+    chosen = [choosing for choosing, _ in ways if choosing & values.keys()]
+    replaced = {key for choosing, whole in ways if chosen and choosing not in chosen for key in whole}
+    return replaced.union(*(keys for name, keys in PROPORTIONS.get(section, {}).items() if name in values))
 
 
 def _known_keys(config: type[BaseModel], place: Sequence[int | str]) -> list[str]:

@@ -7,7 +7,7 @@
 import math
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from model.course import Course, Segment, make_course, steps_for, stream_seed, t
 from model.job import Phase
 from model.mixture import drawn_rows
 from tasks.row_order import RowOrder
-from tasks.tokens.files import Tokens
+from tasks.tokens.files import ANNEAL, Tokens, read_index
 from tasks.tokens.rows import Reading, read_rows
 from tasks.tokens.trace import Position, TracedDocument
 
@@ -170,9 +170,9 @@ def readings_of(params: RowOrder, tokens: Tokens) -> list[Reading]:
     """
     if not params.phases:
         return [read_rows(tokens, params.seq_len, mixture=params.mixture, max_epochs=params.max_epochs)]
+    _check_names(params, tokens)
     readings: list[Reading] = []
     for phase, seq_len in zip(params.phases, params.seq_lens, strict=True):
-        inherited = phase.mixture is None
         try:
             reading = read_rows(
                 tokens,
@@ -180,13 +180,29 @@ def readings_of(params: RowOrder, tokens: Tokens) -> list[Reading]:
                 split=phase.split,
                 domains=phase.domains,
                 mixture=params.mixture if phase.mixture is None else phase.mixture,
-                inherited=inherited,
-                max_epochs=params.max_epochs if inherited and phase.max_epochs is None else phase.max_epochs,
+                inherited=phase.mixture is None,
+                max_epochs=params.max_epochs if phase.max_epochs is None else phase.max_epochs,
+                inherited_limits=phase.max_epochs is None,
             )
         except BadInput as error:
             raise BadInput(f"phase {phase.name}: {error}") from error
         readings.append(reading)
     return readings
+
+
+def _check_names(params: RowOrder, tokens: Tokens) -> None:
+    """Domains that phases take over from the run must be there, though not in every phase.
+
+    Raises:
+        BadInput: one is not.
+    """
+    known = {file["domain"] for file in read_index(tokens)["files"] if file["split"] in ("train", ANNEAL)}
+    for name in ("mixture", "max_epochs"):
+        given = getattr(params, name)
+        taken_over = isinstance(given, Mapping) and any(getattr(phase, name) is None for phase in params.phases)
+        if taken_over and (unknown := sorted({*given} - known)):
+            told = f"{name} names {unknown[0]!r}, of which {tokens.ref} holds no training text"
+            raise BadInput(f"pretrain.{told}; it has {', '.join(sorted(known))}")
 
 
 def phases_of(params: "PretrainParams", tokens: Tokens, readings: Sequence[Reading]) -> list[Phase]:

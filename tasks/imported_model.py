@@ -91,7 +91,7 @@ def _why_no_weights(folder: Path, error: Exception) -> str:
     return str(error)
 
 
-@stage("imported-model", version=1, libraries=("tokenizers",), openers={"folder": open_model_folder})
+@stage("imported-model", version=2, libraries=("tokenizers",), openers={"folder": open_model_folder})
 def imported_model(folder: Source, params: ImportedModelParams, out: Draft) -> None:
     """Take a Llama, Qwen2 or Qwen3 folder into the store, if it is the same maths as ours.
 

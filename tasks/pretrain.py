@@ -23,7 +23,7 @@ from model.schedule import phases_that_learn_nothing
 from tasks.course import phase_steps, phases_of, readings_of, shown_of, steps_of
 from tasks.row_order import RowOrder
 from tasks.shape import Shape
-from tasks.tokenizer import Vocabulary
+from tasks.tokenizer import Vocabulary, vocabulary_of
 from tasks.tokens.files import TokenFile, Tokens, prefixes, read_index, token_files
 from tasks.training import Model, check_layout, make_job, run_job, special_tokens, work_of, write_token_bytes
 
@@ -75,7 +75,14 @@ class PretrainParams(RowOrder):
             raise ValueError(f"max_seq_len {self.max_seq_len} is below seq_len {self.seq_len}")
         if self.objective == "masked" and self.shape.architecture == "lstm":
             raise ValueError("an lstm reads forwards only: objective masked needs a transformer")
+        if self.shape.architecture == "lstm" and (problem := _other_context(self, self.longest_at_first)):
+            raise ValueError(problem)
         return self
+
+    @property
+    def longest_at_first(self) -> int:
+        """Longest sequence of a new network, in tokens; a later phase makes a transformer's longer itself."""
+        return max(self.max_seq_len or 0, self.seq_lens[0])
 
     @model_validator(mode="after")
     def _phases_learn(self) -> Self:
@@ -96,10 +103,38 @@ def shape_of(params: PretrainParams, vocab_size: int) -> ModelConfig | LSTMConfi
         BadConfig: sizes that do not fit each other.
     """
     try:
-        longest = max(params.max_seq_len or 0, params.seq_lens[0])  # a later phase makes it longer itself
-        return params.shape.network(vocab_size, longest, params.objective == "causal")
+        return params.shape.network(vocab_size, params.longest_at_first, params.objective == "causal")
     except ValidationError as error:
         raise BadConfig(first_problem(error, "pretrain.shape")) from error
+
+
+def check_start(params: PretrainParams, model: Model) -> None:
+    """Whether a run can go on from a model.
+
+    Raises:
+        BadConfig: it predicts other tokens, or its context does not hold the rows.
+    """
+    shape, longest = model.shape, model.shape.max_seq_len
+    causal = isinstance(shape, LSTMConfig) or shape.causal
+    if causal == (params.objective == "masked"):
+        kind = "causal" if causal else "masked"
+        raise BadConfig(f"pretrain.objective: {model.ref} was trained by the objective {kind}: go on with that")
+    if isinstance(shape, LSTMConfig) and (problem := _other_context(params, longest)):
+        raise BadConfig(f"pretrain: {problem}")
+    stretched = any(phase.rope_theta is not None or phase.rope_scaling is not None for phase in params.phases[:1])
+    if params.seq_lens[0] > longest and not stretched:
+        raise BadConfig(
+            f"pretrain.seq_len: {model.ref} has {longest} positions, and rows have {params.seq_lens[0]}: take shorter"
+            " ones, or begin with a phase that sets rope_theta or rope_scaling"
+        )
+
+
+def _other_context(params: PretrainParams, longest: int) -> str:
+    """Which phase would change an LSTM's context of `longest` tokens, for a person; empty when none would."""
+    for phase, seq_len in zip(params.phases, params.seq_lens, strict=False):
+        if seq_len > longest or phase.rope_theta is not None or phase.rope_scaling is not None:
+            return f"phase {phase.name}: an lstm's context of {longest} tokens cannot be changed: keep to it"
+    return ""
 
 
 @stage("pretrain", version=3, libraries=("torch", "deepspeed"), tables={})
@@ -109,15 +144,19 @@ def pretrain(
     """Train a base model on the training split, from nothing or from `model`.
 
     Raises:
-        BadInput: the tokens are of another tokenizer or fewer than one row; the model has another vocabulary;
-            the best weights are wanted, but there is too little to validate on.
+        BadInput: the tokens or the model are of another tokenizer; the tokens are fewer than one row; the best weights
+            are wanted, but there is too little to validate on.
+        BadConfig: the model cannot go on so (see `check_start`), the run shows its text too often, or cannot be divided
+            as the runtime says.
         SluiceError: training failed.
     """
     encoder = tokenizer.encoder
-    if read_index(tokens)["vocab_size"] != encoder.vocab_size:
-        raise BadInput(f"{tokens.ref} was not made with {tokenizer.ref}: their vocabularies differ in size")
-    if model is not None and model.encoder.vocab_size != encoder.vocab_size:
-        raise BadInput(f"{model.ref} has another vocabulary than {tokenizer.ref}")
+    for artifact, does in ((tokens, "made"), *([(model, "trained")] if model is not None else [])):
+        theirs = vocabulary_of(artifact)
+        if not tokenizer.same_as(theirs):
+            raise BadInput(f"{artifact.ref} was {does} with {theirs.ref}: give that as tokenizer, not {tokenizer.ref}")
+    if model is not None:
+        check_start(params, model)
     shape = shape_of(params, encoder.vocab_size) if model is None else model.shape
     check_layout("pretrain", "lm", params.optim, runtime, params.seq_lens, shape)
     readings = readings_of(params, tokens)

@@ -38,7 +38,7 @@ class PhaseParams(Params):
     domains: list[str] | None = Field(None, min_length=1, description="Learn from these domains only; empty: all.")
     mixture: MixtureParam | None = Field(None, description="As the run's `mixture`, which holds where this is empty.")
     max_epochs: EpochCaps | None = Field(
-        None, description="As the run's `max_epochs`, which holds where this and the phase's `mixture` are empty."
+        None, description="As the run's `max_epochs`, which holds where this is empty: for text shown by its end."
     )
 
     @model_validator(mode="after")

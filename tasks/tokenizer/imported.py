@@ -4,13 +4,15 @@ Its normaliser, pre-tokenizer, model and ids stay as they are. Three things are 
 
 - The end of a text has the name that the tokenizer has for it; the markers of chats, and padding, are added at the end
   of its vocabulary where it lacks them.
-- Special tokens never come out of text. Unigram vocabularies hold `</s>` as a piece like others; text that looks like
-  it is cut after its first character.
+- Special tokens never come out of text, neither ours nor those that the tokenizer brings. Unigram vocabularies hold
+  `</s>` as a piece like others; text that looks like it is cut after its first character. (What a vocabulary has for
+  characters that it does not know, as `[UNK]`, still comes out of those.)
 - What it would put around each text (`[CLS]`, `<s>`) is taken off: documents are put together by us.
 """
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
@@ -32,11 +34,12 @@ def import_tokenizer(
         content: of a `tokenizer.json`.
         name: of the file, for errors.
         end_of_text: its token after a text; None: the first of `KNOWN_ENDS` that is one of its special tokens.
-        pad: its token for padding; None: `<|pad|>`, added where it lacks it. Must differ from `end_of_text`, or a model
-            would never learn to end.
+        pad: its token for padding; None: `<|pad|>`, added where it lacks it. Neither may be the other, or a model would
+            never learn to end, nor one of the two that mark turns of a chat.
 
     Raises:
-        BadInput: no readable tokenizer, no end of text, or a special token that text can become.
+        BadInput: no readable tokenizer, no end of text, no such token, one token for two things, or a special token
+            that text can become.
     """
     try:
         spec = json.loads(content)
@@ -46,11 +49,16 @@ def import_tokenizer(
     names = Specials()._replace(end_of_text=_end_of_text(spec, name, end_of_text))
     if pad is not None:
         names = names._replace(pad=pad)
-    if names.pad == names.end_of_text:
-        raise BadInput(f"{name}: {pad!r} ends texts; padding needs a token of its own (leave `pad` empty)")
+    if pad is not None and Tokenizer.from_str(json.dumps(spec)).token_to_id(pad) is None:
+        raise BadInput(f"{name} has no token {pad!r} to pad with (leave `pad` empty, and one is added)")
+    if len({*names}) < len(names):
+        twice = next(one for one in names if names.count(one) > 1)
+        told = ", ".join(f"{one} {field.replace('_', ' ')}" for field, one in names._asdict().items())
+        raise BadInput(f"{name}: {twice!r} cannot mark two things ({told}): give end_of_text or pad another token")
     spec |= {"post_processor": None, "truncation": None, "padding": None}
     tokenizer = _with_specials(spec, names)
-    if taken := _from_text(tokenizer, names):
+    theirs = [token for token in _specials(spec) if token not in names and token != _unknown(spec)]
+    if taken := _from_text(tokenizer, [*names, *theirs]):
         spec["pre_tokenizer"] = _cutting(spec["pre_tokenizer"], taken)
         tokenizer = _with_specials(spec, names)
     if taken := _from_text(tokenizer, names):
@@ -59,7 +67,7 @@ def import_tokenizer(
 
 
 def _end_of_text(spec: dict[str, Any], name: str, wanted: str | None) -> str:
-    special = [token["content"] for token in spec.get("added_tokens", []) if token.get("special")]
+    special = _specials(spec)
     if wanted is None:
         known = [token for token in KNOWN_ENDS if token in special]
         if not known:
@@ -71,6 +79,19 @@ def _end_of_text(spec: dict[str, Any], name: str, wanted: str | None) -> str:
     if Tokenizer.from_str(json.dumps(spec)).token_to_id(wanted) is None:
         raise BadInput(f"{name} has no token {wanted!r} to end texts (its special tokens: {_listed(special)})")
     return wanted
+
+
+def _specials(spec: dict[str, Any]) -> list[str]:
+    """The special tokens that a tokenizer brings."""
+    return [token["content"] for token in spec.get("added_tokens", []) if token.get("special")]
+
+
+def _unknown(spec: dict[str, Any]) -> str | None:
+    """What it has for text that it does not know."""
+    model = spec["model"]
+    if (place := model.get("unk_id")) is not None:
+        return str(model["vocab"][place][0])
+    return model.get("unk_token")
 
 
 def _listed(names: list[str]) -> str:
@@ -85,7 +106,7 @@ def _with_specials(spec: dict[str, Any], names: Specials) -> Tokenizer:
     return tokenizer
 
 
-def _from_text(tokenizer: Tokenizer, names: Specials) -> list[str]:
+def _from_text(tokenizer: Tokenizer, names: Sequence[str]) -> list[str]:
     """The special tokens that their own names, written in a text, become."""
     ids = {tokenizer.token_to_id(name) for name in names}
     return [

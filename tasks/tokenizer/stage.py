@@ -37,23 +37,35 @@ class Vocabulary(Artifact):
     @property
     def folder(self) -> Path:
         """Where its files lie."""
-        return self.file(f"{MODEL if self.stage == 'imported-model' else ''}{TOKENIZER_FILE}").parent
+        return self.file(self._name).parent
 
     @property
     def encoder(self) -> Encoder:
         """The tokenizer, loaded."""
         return Encoder.load(self.folder)
 
+    def same_as(self, other: "Vocabulary") -> bool:
+        """Whether both give the same ids to the same text, by their files."""
+        if self.ref == other.ref:
+            return True
+        mine, theirs = (one._files[one._name].sha256 for one in (self, other))
+        return mine == theirs and self.encoder.names == other.encoder.names
 
-def vocabulary_of(model: Artifact) -> Artifact:
-    """What fills the role `tokenizer` beside a model: what it was trained with; an imported model brings its own."""
-    if model.stage in Vocabulary.accepts:
-        return model
-    return model.parent("tokenizer") if "tokenizer" in model.manifest.parents else vocabulary_of(model.parent("model"))
+    @property
+    def _name(self) -> str:
+        return f"{MODEL if self.stage == 'imported-model' else ''}{TOKENIZER_FILE}"
+
+
+def vocabulary_of(artifact: Artifact) -> Vocabulary:
+    """What fills the role `tokenizer` beside tokens or a model: what it was made with; an imported one has its own."""
+    if artifact.stage in Vocabulary.accepts:
+        return Vocabulary(artifact.store, artifact.manifest)
+    by = "tokenizer" if "tokenizer" in artifact.manifest.parents else "model"
+    return vocabulary_of(artifact.parent(by))
 
 
 class TokenizerParams(Params):
-    """What shapes the vocabulary. Of an imported tokenizer only the last five count."""
+    """What shapes the vocabulary. Of an imported tokenizer only the last four count."""
 
     vocab_size: int = Field(
         32768,
@@ -138,7 +150,7 @@ def group_of(label: Label) -> Group:
     return Group(label.split, label.domain, label.language)
 
 
-@stage("tokenizer", version=3, libraries=("tokenizers",), tables={})
+@stage("tokenizer", version=4, libraries=("tokenizers",), tables={})
 def train_tokenizer(documents: Corpus, file: Source | None, params: TokenizerParams, out: Draft) -> None:
     """Learn the vocabulary from the training split of a mix, or take that of a `tokenizer.json`, and measure it.
 

@@ -101,7 +101,8 @@ def token_files(tokens: Artifact, split: str, domain: str | None = None) -> list
     found = [file for file in files if file.split == split and domain in (None, file.domain)]
     if not found:
         known = sorted({f"{file.domain}/{file.split}" for file in files})
-        raise BadInput(f"{tokens.ref} holds no {domain or 'any domain'}/{split}; it holds {', '.join(known)}")
+        wanted = f"text of {split}" if domain is None else f"{domain}/{split}"
+        raise BadInput(f"{tokens.ref} holds no {wanted}; it holds {', '.join(known)}")
     return found
 
 

@@ -106,6 +106,7 @@ def read_rows(
     mixture: Weights = "natural",
     inherited: bool = False,
     max_epochs: float | Mapping[str, float] | None = None,
+    inherited_limits: bool = False,
 ) -> Reading:
     """What a run learns from.
 
@@ -117,6 +118,7 @@ def read_rows(
         inherited: the weights are the whole run's: those of other domains than there are here do not count.
         max_epochs: how often a row may be shown, of all domains or domain by domain; None: as the recipe says, or any
             number.
+        inherited_limits: the same of `max_epochs`.
 
     A domain that does not fill a row is left out of a recipe and of inherited weights; where its own are given for just
     these rows, that is a mistake.
@@ -134,7 +136,7 @@ def read_rows(
     shares: tuple[DomainShare, ...] = ()
     left_out: dict[str, int] = {}
     most = None
-    limited = set(max_epochs) if isinstance(max_epochs, Mapping) and not inherited else set()
+    limited = set(max_epochs) if isinstance(max_epochs, Mapping) and not inherited_limits else set()
     if unknown := sorted(limited - {file.domain for file in files}):
         raise BadInput(f"max_epochs names {unknown[0]!r}, of which {tokens.ref} holds no {_called(split)} text")
     if mixture != "natural":
@@ -144,7 +146,9 @@ def read_rows(
             weights = dict(mixture)
             if not inherited and (unknown := sorted(set(weights) - set(there))):
                 raise BadInput(
-                    f"the mixture names {unknown[0]!r}, of which {tokens.ref} holds no {_called(split)} text;"
+                    f"the mixture names {unknown[0]!r}, which `domains` leaves out"
+                    if unknown[0] in {file.domain for file in files}
+                    else f"the mixture names {unknown[0]!r}, of which {tokens.ref} holds no {_called(split)} text;"
                     f" it has {', '.join(there)}"
                 )
         weighted = [domain for domain in there if weights.get(domain, 0.0) > 0]

@@ -122,6 +122,13 @@ def test_a_layout_that_cannot_be_is_one_line_before_any_work(tmp_path, arguments
     assert not list(store.rglob("*.json"))
 
 
+def test_a_tokenizer_that_is_missing_is_told_before_the_crawl_is_read(tmp_path):
+    store = tmp_path / "store"
+    line = fails(sluice("run", "pipeline", "--set", "tokenizer_file=/nowhere/tokenizer.json", "--store", str(store)))
+    assert "/nowhere/tokenizer.json: no such file" in line
+    assert not list(store.rglob("manifest.json"))
+
+
 def test_odd_crawls_are_refused_by_name(tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -6,8 +6,10 @@ from flows.config import CONFIGS
 from flows.resolving import profile_names, resolve
 from flows.road import RunOptions
 from infra.errors import BadConfig
+from tasks.shape import Shape
 
 ROOT = Path(__file__).resolve().parents[2]
+SIZES = {"hidden_size", "n_layers", "n_heads", "n_kv_heads", "intermediate_size", "head_dim"}
 
 
 def test_every_profile_resolves_for_every_flow():
@@ -32,6 +34,18 @@ def test_one_way_to_say_a_shape_takes_the_place_of_another(setting, left):
     shape = resolve("pretrain", "demo", None, [f"pretrain.shape.{setting}"]).pretrain.shape.model_dump()
     assert left.items() <= shape.items()
     assert (shape["hidden_size"] is None) == ("n_layers" not in left)  # the profile gives sizes
+
+
+@pytest.mark.parametrize("profile", ["demo", "gpu"])
+def test_heads_and_inner_width_go_with_the_width_they_were_chosen_for(profile):
+    wider = ["pretrain.shape.hidden_size=512", "pretrain.shape.n_layers=8"]
+    shape = resolve("pretrain", profile, None, wider).pretrain.shape
+    assert shape.model_dump(include=SIZES) == Shape(hidden_size=512, n_layers=8).model_dump(include=SIZES)
+    for order in (1, -1):
+        said = resolve("pretrain", profile, None, ["pretrain.shape.n_heads=2", *wider][::order]).pretrain.shape
+        assert (said.n_heads, said.hidden_size, said.intermediate_size) == (2, 512, None)
+    kept = resolve("pretrain", profile, None, ["pretrain.shape.n_layers=3"]).pretrain.shape
+    assert kept.n_heads and kept.intermediate_size and kept.n_layers == 3
 
 
 @pytest.mark.parametrize("said", ["steps=7", "tokens=9000", "epochs=3", "phases=[{name: all, steps: 5}]"])

@@ -10,6 +10,7 @@ from flows.resolving import resolve
 from infra.errors import BadConfig
 from infra.stage import Stage
 from infra.store import Artifact
+from tasks.pretrain import PretrainParams
 from tasks.tokenizer import vocabulary_of
 from tests.tasks.little_road import little_road
 
@@ -32,7 +33,10 @@ def test_a_run_that_starts_from_a_model_takes_its_tokenizer(store):
     assert pretrain_road(anew, PretrainConfig(), made["mix"]).model is made["pretrain"]
     assert list(anew.given) == ["tokenizer", "tokens", "pretrain"] and anew.given["pretrain"]["model"] is None
     further = RecordingRoad(made)
-    pretrain_road(further, PretrainConfig(), made["mix"], made["dpo"])
+    with pytest.raises(BadConfig, match=r"pretrain.seq_len: dpo/.* has 96 positions, and rows have 256"):
+        pretrain_road(further, PretrainConfig(), made["mix"], made["dpo"])
+    assert not further.given  # before anything is made
+    pretrain_road(further, PretrainConfig(pretrain=PretrainParams(seq_len=64)), made["mix"], made["dpo"])
     assert list(further.given) == ["tokens", "pretrain"]
     assert further.given["tokens"]["tokenizer"].ref == made["tokenizer"].ref
     assert further.given["pretrain"]["model"] is made["dpo"]

@@ -256,6 +256,33 @@ def test_a_phases_own_limit_holds_by_its_end(tokens: Tokens) -> None:
     shown(annealing, tokens, 0).check()  # copies are counted apart
 
 
+def test_the_runs_limit_holds_in_a_phase_with_a_mixture_of_its_own(tokens: Tokens) -> None:
+    rows = read_rows(tokens, 16, mixture={"law": 1}).n_rows
+    twice = {"steps": 2 * rows // 6, "mixture": {"law": 1}}
+    shown(phased({"steps": 1}, twice), tokens, 0).check()
+    shown(phased({"steps": 1}, {**twice, "max_epochs": 3}, max_epochs=1), tokens, 0).check()
+    with pytest.raises(BadConfig, match=r"the train text of law is shown 1\.\d+ times, and 1 are allowed"):
+        shown(phased({"steps": 1}, twice, max_epochs=1), tokens, 0).check()
+
+
+@pytest.mark.parametrize(
+    ("phase", "run", "message"),
+    [
+        (
+            {},
+            {"mixture": {"code": 1, "cod": 1}},
+            r"^pretrain.mixture names 'cod', of which .* it has code, general, law",
+        ),
+        ({}, {"max_epochs": {"cod": 1}}, "^pretrain.max_epochs names 'cod', of which"),
+        ({"max_epochs": {"cod": 1}}, {}, "^phase p0: max_epochs names 'cod', of which"),
+        ({"domains": ["code"], "mixture": {"code": 1, "law": 1}}, {}, "names 'law', which `domains` leaves out"),
+    ],
+)
+def test_domains_that_are_not_there_are_named_with_phases_too(tokens: Tokens, phase, run, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        readings_of(phased({"steps": 1, **phase}, **run), tokens)
+
+
 def test_a_limit_may_be_of_one_domain(tokens: Tokens) -> None:
     assert read_rows(tokens, 16, mixture="recipe", max_epochs={"code": 1}).limits == {"code": 1, "general": 4.0}
     assert read_rows(tokens, 16, mixture={"code": 1, "law": 1}, max_epochs={"law": 2}).limits == {"law": 2}
@@ -287,7 +314,7 @@ def test_a_domain_that_does_not_fill_a_row_is_left_out_and_named(tokens: Tokens)
         ({"split": "anneal", "domains": ["law"]}, "holds no anneal text of law; it has code, general"),
         ({"seq_len": 1 << 20}, "training tokens do not fill one row of 1048576"),
         ({"seq_len": 200_000, "mixture": {"law": 1.0}}, "training tokens of law do not fill one row of 200000"),
-        ({"split": "holdout"}, "it holds code/anneal"),
+        ({"split": "holdout"}, "holds no text of holdout; it holds code/anneal"),
     ],
 )
 def test_what_is_not_there_is_named(tokens: Tokens, given: dict[str, Any], message: str) -> None:

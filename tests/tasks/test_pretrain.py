@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from infra.errors import BadInput
+from infra.errors import BadConfig, BadInput
 from infra.params import Runtime
 from infra.store import Artifact, Store
 from model.job import Job, Phase
@@ -94,6 +94,37 @@ def test_a_run_in_phases_leaves_the_last_ones_model(made: tuple[Store, Artifact,
     run = shown_by(model)
     assert [run.course.at(step).phase for step in range(9)] == [0] * 5 + [1] * 2 + [2] * 2
     assert {document.split for document in row_documents(made_tokens, run.position(8, 1))} == {"anneal"}
+
+
+def test_another_tokenizer_with_as_many_ids_is_refused(made: tuple[Store, Artifact, Tokens], tmp_path: Path):
+    store, tokenizer, made_tokens = made
+    mix = made_tokens.parent("documents")
+    other = train_tokenizer.run(store, documents=mix, params=TokenizerParams(vocab_size=400, split_pattern="gpt2"))
+    again = train_tokenizer.run(store, documents=mix, params=TokenizerParams(vocab_size=400, measure_bytes=1000))
+    params = PretrainParams.model_validate({"shape": SMALL, "steps": 1, "seq_len": 16, "dtype": "float32"})
+    one = Runtime(world_size=1)
+    with pytest.raises(
+        BadInput, match=rf"{made_tokens.ref} was made with {tokenizer.ref}: give that .* not {other.ref}"
+    ):
+        pretrain.run(store, tokens=made_tokens, tokenizer=other, params=params, runtime=one)
+    model = pretrain.run(store, tokens=made_tokens, tokenizer=again, params=params, runtime=one)  # the same ids
+    others = tokens.run(store, documents=mix, tokenizer=other, params=TokensParams())
+    with pytest.raises(BadInput, match=f"{model.ref} was trained with {again.ref}: give that"):
+        pretrain.run(store, tokens=others, tokenizer=other, model=model, params=params, runtime=one)
+    longer = params.model_copy(update={"seq_len": 32})
+    with pytest.raises(BadConfig, match=rf"pretrain.seq_len: {model.ref} has 16 positions, and rows have 32"):
+        pretrain.run(store, tokens=made_tokens, tokenizer=again, model=model, params=longer, runtime=one)
+    masked = params.model_copy(update={"objective": "masked"})
+    with pytest.raises(BadConfig, match="was trained by the objective causal: go on with that"):
+        pretrain.run(store, tokens=made_tokens, tokenizer=again, model=model, params=masked, runtime=one)
+
+
+@pytest.mark.parametrize("phase", [{"seq_len": 64}, {"rope_theta": 50_000.0}])
+def test_a_phase_that_an_lstm_cannot_follow_is_refused_with_the_parameters(phase: dict):
+    phases = [{"name": "main", "steps": 6}, {"name": "long", "steps": 2, **phase}]
+    shape = {"architecture": "lstm", "hidden_size": 32, "n_layers": 1}
+    with pytest.raises(ValidationError, match="phase long: an lstm's context of 32 tokens cannot be changed"):
+        PretrainParams.model_validate({"shape": shape, "seq_len": 32, "phases": phases})
 
 
 class Written(Exception):

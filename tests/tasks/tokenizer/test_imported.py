@@ -108,6 +108,13 @@ def bert() -> Tokenizer:
     return tokenizer
 
 
+def chat() -> Tokenizer:
+    """Byte-level, with the markers of turns."""
+    tokenizer = gpt2()
+    tokenizer.add_special_tokens([IM_START, IM_END])
+    return tokenizer
+
+
 FAMILIES = {
     "gpt2": (gpt2, None, "<|endoftext|>", "tiktoken"),
     "llama3": (llama3, None, "<|end_of_text|>", "tiktoken"),
@@ -149,8 +156,13 @@ def test_ids_are_those_of_the_tokenizer_and_ours_come_after_them(family: str, tm
 def test_no_special_token_comes_out_of_text(family: str, tmp_path: Path) -> None:
     make, named, end, _ = FAMILIES[family]
     encoder = imported(make(), tmp_path, named)
-    for text in (HOSTILE, end, f"a{end}b", f" {end}\n{end}"):
-        assert not set(encoder.encode(text)) & set(encoder.special_ids.values())
+    theirs = [token for token in encoder.tokenizer.get_added_tokens_decoder().values() if token.special]
+    names = {token.content for token in theirs} - {"<unk>", "[UNK]"}
+    assert {end, encoder.names.pad} < names
+    special = {encoder.tokenizer.token_to_id(name) for name in names}
+    for name in names:
+        for text in (HOSTILE, name, f"a{name}b", f" {name}\n{name}", f"a {name} {name}b"):
+            assert not set(encoder.encode(text)) & special
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama3", "llama2"])
@@ -233,7 +245,15 @@ def test_holes_in_the_ids_are_rows_of_the_embedding(tmp_path: Path) -> None:
         (lambda: b"\xff", None, None, "not a tokenizer.json that this version reads"),
         (lambda: bert().to_str().encode(), None, None, r"name one with `end_of_text` \(.*\[CLS\], \[SEP\]\)"),
         (lambda: gpt2().to_str().encode(), "<eot>", None, "no token '<eot>' to end texts"),
-        (lambda: gpt2().to_str().encode(), None, "<|endoftext|>", "padding needs a token of its own"),
+        (lambda: gpt2().to_str().encode(), None, "<|endoftext|>", r"'<\|endoftext\|>' cannot mark two things .*pad"),
+        (
+            lambda: chat().to_str().encode(),
+            IM_END,
+            None,
+            r"'<\|im_end\|>' cannot mark two things \(<\|im_end\|> end of",
+        ),
+        (lambda: chat().to_str().encode(), None, IM_START, "cannot mark two things"),
+        (lambda: gpt2().to_str().encode(), None, "<|pda|>", r"no token '<\|pda\|>' to pad with \(leave `pad` empty"),
         (lambda: gpt2().to_str().encode(), "e", None, "'e' written in a text becomes its special token"),
     ],
 )
