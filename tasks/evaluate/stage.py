@@ -31,7 +31,7 @@ from tasks.evaluate.measure import Measured, Work, measure_all
 from tasks.evaluate.models import compared, context_length, in_road_order
 from tasks.evaluate.statistics import Mean, mean, paired_difference
 from tasks.ngrams import ngram_log2_probabilities
-from tasks.tokenizer import Vocabulary
+from tasks.tokenizer import vocabulary_of
 from tasks.tokens.files import Tokens, prefixes, read_index, token_files
 from tasks.training import Model
 
@@ -147,8 +147,7 @@ def evaluate(
         BadInput: a model has another tokenizer than the tokens, or a file of `chat` cannot be read.
     """
     ordered = in_road_order(models)
-    vocabulary = tokens.parent("tokenizer")
-    tokenizer = Vocabulary(vocabulary.store, vocabulary.manifest).folder / TOKENIZER_FILE
+    tokenizer = vocabulary_of(tokens).folder / TOKENIZER_FILE
     encoder, tokenizer_hash = Encoder.load(tokenizer.parent), file_sha256(tokenizer)[:16]
     for model in ordered:
         if file_sha256(model.folder / TOKENIZER_FILE)[:16] != tokenizer_hash:
