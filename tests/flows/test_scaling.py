@@ -199,6 +199,9 @@ def test_a_run_under_way_ends_when_the_study_has():
         ("scaling.sizes=[1e5, 2e5]", "at least 3 different sizes, not 2"),
         ("scaling.budgets=[1e12, 1.01e12]", "nearly equal"),
         ("scaling.budgts=[1e12]", "did you mean 'budgets'"),
+        ("pretrain.objective=masked", "one phase, one batch size, .*; leave out pretrain.objective"),
+        ("pretrain.batch_ramp=[{tokens: 1000, batch_size: 8}]", "leave out pretrain.batch_ramp"),
+        ("pretrain.phases=[{name: main, steps: 10}]", "leave out pretrain.phases"),
     ],
 )
 def test_a_mistake_in_the_configuration_is_one_line(setting, message):

@@ -133,7 +133,7 @@ def test_the_recommended_file_is_a_configuration_of_pretrain(made: Made, fit: Ar
         assert config.pretrain.shape.model_dump(exclude_none=True) == found["shape"] | {"qk_norm": False}
         assert config.documents == made.mix.ref
         assert config.tokenizer.model_dump(mode="json") == made.tokenizer.manifest.params
-        assert config.pretrain.optim.name == "muon" and config.pretrain.validation_rows is None
+        assert config.pretrain.optim.name == "muon" and config.pretrain.validation_rows == 1024
     total = found["flops"] / (4 * 4e11)
     assert 0.98 < total < 1.02
     best = LAW.optimum(1.6e12)[0]
@@ -261,12 +261,12 @@ def test_runs_that_cannot_be_compared_are_refused(made: Made, tmp_path):
         made.fit(comparisons=[{"kind": "rate", "flops": 1, "params": 1, "variant": "x", "run": "pretrain/0"}])
     with pytest.raises(BadInput, match="has 2 sizes; a parabola needs 3"):
         scaling_fit.run(made.store, runs=made.grid[:2] + made.grid[4:8])
-    as_grid = {"steps": 5, "validation_rows": None}
+    as_grid = {"steps": 5, "validation_rows": 1024}
     masked = BASE.model_copy(update={**as_grid, "objective": "masked"})
     with pytest.raises(BadInput, match="one phase, from nothing, on next tokens"):
         made.fit(heldout=[made.pretend(masked)])
     other_rows = BASE.model_copy(update={**as_grid, "validation_rows": 64})
-    with pytest.raises(BadInput, match=r"has validation_rows 64, pretrain/.* None: their losses are not of one kind"):
+    with pytest.raises(BadInput, match=r"has validation_rows 64, pretrain/.* 1024: their losses are not of one kind"):
         made.fit(heldout=[made.pretend(other_rows)])
     adamw = BASE.model_copy(update={**as_grid, "optim": BASE.optim.model_copy(update={"name": "adamw"})})
     with pytest.raises(BadInput, match=r"has optimizer adamw, pretrain/.* muon: one law is of runs of one kind"):
