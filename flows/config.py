@@ -26,6 +26,7 @@ from tasks.pii.stage import PiiParams
 from tasks.pretrain import PretrainParams, shape_of
 from tasks.report.stage import ReportParams
 from tasks.sample_crawl.stage import SampleCrawlParams
+from tasks.scaling.grid import base_problem
 from tasks.scaling.settings import GridParams
 from tasks.scaling.stage import ScalingFitParams
 from tasks.score import ScoreParams
@@ -179,6 +180,12 @@ class ScalingConfig(PretrainSections):
     def kv_heads(self) -> int | None:
         """None: the grid has shapes of its own."""
         return None
+
+    @model_validator(mode="after")
+    def _what_the_runs_have_in_common(self) -> Self:
+        if problem := base_problem(self.pretrain):
+            raise ValueError(problem)
+        return self
 
     @model_validator(mode="after")
     def _what_is_compared_can_be_divided(self) -> Self:

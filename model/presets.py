@@ -16,6 +16,7 @@ The head is the embedding itself but in 8b. A name is nominal: what counts in it
 """
 
 import math
+from collections.abc import Callable
 from typing import Literal, TypedDict
 
 from model.rope_scaling import DEFAULT_ROPE_THETA
@@ -77,18 +78,22 @@ PRESETS: dict[PresetName, PresetSizes] = {
 }
 
 
-def sizes_of_width(width: int, n_layers: int) -> Sizes:
+def sizes_of_width(width: int, n_layers: int, head_size: int | None = None, queries_a_kv_head: int = 1) -> Sizes:
     """The usual proportions at a width, which is rounded up to whole heads: SwiGLU of 8/3 of it (Shazeer 2020: as many
-    parameters as an MLP of 4), rounded up to a multiple that hardware likes; a key and value head for each query head.
+    parameters as an MLP of 4), rounded up to a multiple that hardware likes; a key and value head for each query head,
+    or for each group of `queries_a_kv_head`. `head_size` is the width of a head; None: by the width.
     """
-    width = _up(width, _by_width(_HEAD_SIZES, width))
-    n_heads = width // _by_width(_HEAD_SIZES, width)
+    if head_size is None:
+        width = _up(width, _by_width(_HEAD_SIZES, width))
+        head_size = _by_width(_HEAD_SIZES, width)
+    n_heads = _up(math.ceil(width / head_size), queries_a_kv_head)
+    width = n_heads * head_size
     feed_forward = _up(math.ceil(8 * width / 3), _by_width(_FEED_FORWARD_MULTIPLES, width))
     return Sizes(
         hidden_size=width,
         n_layers=n_layers,
         n_heads=n_heads,
-        n_kv_heads=n_heads,
+        n_kv_heads=n_heads // queries_a_kv_head,
         intermediate_size=feed_forward,
     )
 
@@ -105,24 +110,30 @@ def matmul_params(sizes: Sizes, vocab_size: int) -> int:
     return sizes["n_layers"] * (attention + 3 * width * sizes["intermediate_size"]) + vocab_size * width
 
 
-def shape_for_params(params: float, vocab_size: int, aspect: float = WIDTH_A_LAYER) -> Sizes:
+def shape_for_params(
+    params: float,
+    vocab_size: int,
+    aspect: float = WIDTH_A_LAYER,
+    sizes_of: Callable[[int, int], Sizes] = sizes_of_width,
+) -> Sizes:
     """The shape whose `matmul_params` come near `params`; of those within a tenth, the one nearest to `aspect`.
 
     `aspect` is width over layers: 64 as the dial has it, less for deep and narrow networks, more for wide and shallow
-    ones. Where no shape comes within a tenth, the nearest is taken: fits are to use the shape's own count.
+    ones. Where no shape comes within a tenth, the nearest is taken: fits are to use the shape's own count. `sizes_of`
+    has the other proportions, of a width, which it may round up, and a number of layers.
 
     Raises:
-        ValueError: less than the smallest network, one layer of width 32, could have.
+        ValueError: less than the smallest network, one layer of width 32 or the least above it, could have.
     """
-    smallest = matmul_params(sizes_of_width(32, 1), vocab_size)
+    smallest = matmul_params(sizes_of(32, 1), vocab_size)
     if params < smallest * (1 - _NEAR_ENOUGH):
         raise ValueError(f"no network of {params:,.0f} parameters: at {vocab_size:,} tokens the least is {smallest:,}")
     best: tuple[tuple[bool, float, float], Sizes] | None = None
     width = 32
-    while best is None or matmul_params(sizes_of_width(width, 1), vocab_size) <= params * (1 + _NEAR_ENOUGH):
-        one, two = (matmul_params(sizes_of_width(width, n), vocab_size) for n in (1, 2))
+    while best is None or matmul_params(sizes_of(width, 1), vocab_size) <= params * (1 + _NEAR_ENOUGH):
+        one, two = (matmul_params(sizes_of(width, n), vocab_size) for n in (1, 2))
         n_layers = max(1, round((params - (2 * one - two)) / (two - one)))
-        sizes = sizes_of_width(width, n_layers)
+        sizes = sizes_of(width, n_layers)
         away = abs(math.log(matmul_params(sizes, vocab_size) / params))
         skewed = abs(math.log(sizes["hidden_size"] / n_layers / aspect))
         near = away <= math.log1p(_NEAR_ENOUGH)

@@ -16,10 +16,10 @@ from infra.errors import BadConfig
 from model.config import LSTMConfig, ModelConfig, OptimConfig
 from model.presets import lstm_for_params
 from tasks.course import Shown, shown
-from tasks.pretrain import PretrainParams, shape_of
+from tasks.pretrain import PretrainParams, held_out_tokens, shape_of
 from tasks.scaling.parabola import MIN_VALUES
 from tasks.scaling.settings import NEAR, OWN_MIXTURE, GridParams, Point
-from tasks.scaling.shapes import shape_near
+from tasks.scaling.shapes import Family, family_of, shape_near
 from tasks.shape import Shape
 from tasks.tokens.files import Tokens
 
@@ -49,11 +49,17 @@ class PlannedRun:
     in_grid: bool
     tags: tuple[Tag, ...] = ()
     refusal: str = ""  # why the stage would not make it; empty: it would
+    validation_flops: float = 0.0  # of reading the held-out rows once; no part of the budget
 
     @property
     def identity(self) -> str:
         """What makes it this run and no other."""
         return self.params.model_dump_json()
+
+    @property
+    def work(self) -> float:
+        """FLOPs that it keeps the machine busy with."""
+        return self.flops + self.validation_flops
 
     @property
     def name(self) -> str:
@@ -79,11 +85,11 @@ def plan_runs(grid: GridParams, base: PretrainParams, vocab_size: int, tokens: T
     """All runs of a study.
 
     Raises:
-        BadConfig: a size too small for the vocabulary, a budget with fewer than three sizes left, a base with phases.
+        BadConfig: a size too small for the vocabulary, a budget with fewer than three sizes left, a base that is none.
         BadInput: a mixture names domains that are not there.
     """
-    if base.phases or base.batch_ramp or base.objective != "causal":
-        raise BadConfig("scaling: its runs have one phase, one batch size and the causal objective; see `pretrain`")
+    if problem := base_problem(base):
+        raise BadConfig(problem)
     planned: dict[str, PlannedRun] = {}
     left_out: list[str] = []
     sizes_left: dict[float, set[int]] = {budget: set() for budget in grid.budgets}
@@ -119,6 +125,23 @@ def plan_runs(grid: GridParams, base: PretrainParams, vocab_size: int, tokens: T
     return Plan(tuple(runs), tuple(left_out))
 
 
+def base_problem(base: PretrainParams) -> str:
+    """Why these cannot be what the runs of a study have in common; empty: they can."""
+    foreign = {
+        "phases": bool(base.phases),
+        "batch_ramp": bool(base.batch_ramp),
+        "objective": base.objective != "causal",
+        "shape.architecture": base.shape.architecture != "transformer",
+    }
+    told = ", ".join(f"pretrain.{name}" for name, is_given in foreign.items() if is_given)
+    if not told:
+        return ""
+    return (
+        "scaling: its runs have one phase, one batch size, the causal objective and transformers (for others see"
+        f" scaling.compare); leave out {told}"
+    )
+
+
 def planned_run(
     grid: GridParams,
     base: PretrainParams,
@@ -133,7 +156,7 @@ def planned_run(
     params = base.model_copy(update={"shape": shape})
     network = shape_of(params, vocab_size)
     steps, n_tokens, flops = paid_for(budget, params, network)
-    params = fitted_to(params, steps, grid.warmup)
+    params = fitted_to(params, steps, grid.warmup).model_copy(update={"validation_rows": grid.validation_rows})
     course = shown(params, tokens, steps)
     try:
         course.check()
@@ -141,7 +164,15 @@ def planned_run(
     except BadConfig as error:
         refusal = str(error)
     size, epochs = counted_params(network), most_epochs(course)
-    return PlannedRun(params, budget, size, n_tokens, flops, epochs, in_grid, tags, refusal)
+    # Forward alone, a third of what a token takes in training.
+    measuring = network.flops_per_token(params.seq_len) / 3 * tokens_measured(params, tokens)
+    return PlannedRun(params, budget, size, n_tokens, flops, epochs, in_grid, tags, refusal, measuring)
+
+
+def tokens_measured(params: PretrainParams, tokens: Tokens) -> int:
+    """Held-out tokens that a validation reads."""
+    every = held_out_tokens(tokens)
+    return every if params.validation_rows is None else min(every, params.validation_rows * params.seq_len)
 
 
 def most_epochs(course: Shown) -> float:
@@ -162,9 +193,9 @@ def paid_for(budget: float, params: PretrainParams, network: ModelConfig | LSTMC
 
 
 def fitted_to(params: PretrainParams, steps: int, warmup: float) -> PretrainParams:
-    """The same run over `steps`: schedule, warm-up and the one validation, on all held-out text, follow its length."""
+    """The same run over `steps`: schedule, warm-up and the one validation follow its length."""
     optim = params.optim.model_copy(update={"warmup_steps": round(warmup * steps)})
-    changed = {"steps": steps, "tokens": None, "optim": optim, "validate_every": steps, "validation_rows": None}
+    changed = {"steps": steps, "tokens": None, "optim": optim, "validate_every": steps}
     return params.model_copy(update=changed)
 
 
@@ -174,56 +205,65 @@ def counted_params(network: ModelConfig | LSTMConfig) -> int:
 
 
 def _all_runs(grid: GridParams, base: PretrainParams, vocab_size: int, tokens: Tokens) -> Iterator[PlannedRun]:
-    smallest = min(grid.budgets)
+    smallest, family = min(grid.budgets), _family(grid, base, vocab_size)
     for budget in sorted(grid.budgets):
         growth = (budget / smallest) ** grid.growth
-        shapes = grid.shapes or [shape_near(size * growth, vocab_size, grid.aspect) for size in sorted(grid.sizes)]
+        sizes = [size * growth for size in sorted(grid.sizes)]
+        shapes = grid.shapes or [shape_near(size, vocab_size, grid.aspect, family) for size in sizes]
         for shape in dict.fromkeys(shapes):
             for seed in range(base.seed, base.seed + grid.seeds):
                 seeded = base.model_copy(update={"seed": seed})
                 yield planned_run(grid, seeded, shape, budget, vocab_size, tokens, in_grid=True)
-    for tag, changed, shape in _compared(grid, base, vocab_size):
+    for tag, changed, shape in _compared(grid, base, vocab_size, family):
         yield planned_run(grid, changed, shape, tag.flops, vocab_size, tokens, tags=(tag,))
 
 
-def _compared(grid: GridParams, base: PretrainParams, vocab_size: int) -> Iterator[tuple[Tag, PretrainParams, Shape]]:
+def _family(grid: GridParams, base: PretrainParams, vocab_size: int) -> Family:
+    """What the shapes that are chosen for a size share: what those given do, else what is not size in the base's."""
+    shapes = grid.shapes or (base.shape,)
+    found = family_of([shape_of(base.model_copy(update={"shape": shape}), vocab_size) for shape in shapes])
+    return found if grid.shapes else replace(found, head_size=None, queries_a_kv_head=1)
+
+
+def _compared(
+    grid: GridParams, base: PretrainParams, vocab_size: int, family: Family
+) -> Iterator[tuple[Tag, PretrainParams, Shape]]:
     """(tag, parameters, shape) of the runs beside the grid. At each point one variant is the grid's own way."""
     compare = grid.compare
 
     def tag(kind: Kind, point: Point, variant: str) -> Tag:
         return Tag(kind, point.flops, point.params, variant)
 
+    def own_way(point: Point) -> Shape:
+        return shape_near(point.params, vocab_size, grid.aspect, family)
+
     for point in compare.architectures.at:
-        own = shape_near(point.params, vocab_size, grid.aspect)
+        own = own_way(point)
         size = counted_params(own.network(vocab_size, base.seq_len))
         try:
             width, layers = lstm_for_params(size, vocab_size, compare.architectures.lstm_layers)
         except ValueError as error:
             raise BadConfig(f"scaling: {error}") from error
         yield tag("architecture", point, "transformer"), base, own
-        yield tag("architecture", point, "lstm"), base, Shape(architecture="lstm", hidden_size=width, n_layers=layers)
+        lstm = Shape(architecture="lstm", hidden_size=width, n_layers=layers, tie_embeddings=family.tie_embeddings)
+        yield tag("architecture", point, "lstm"), base, lstm
     for point in compare.width_depth.at:
-        shapes = (shape_near(point.params, vocab_size, aspect) for aspect in sorted(compare.width_depth.aspects))
+        aspects = sorted(compare.width_depth.aspects)
+        shapes = (shape_near(point.params, vocab_size, aspect, family) for aspect in aspects)
         for shape in dict.fromkeys(shapes):  # two aspects may come to one shape, since widths go in steps
             yield tag("width_depth", point, f"{shape.hidden_size} x {shape.n_layers}"), base, shape
     for point in compare.rates.at:
         for factor in sorted(compare.rates.factors):
             optim = scaled_rates(base.optim, factor)
             changed = base.model_copy(update={"optim": optim})
-            yield (
-                tag("rate", point, f"{peak_rate(optim):.4g}"),
-                changed,
-                shape_near(point.params, vocab_size, grid.aspect),
-            )
+            yield tag("rate", point, f"{peak_rate(optim):.4g}"), changed, own_way(point)
     for point in compare.mixtures.at:
-        shape = shape_near(point.params, vocab_size, grid.aspect)
         named = {OWN_MIXTURE: base.mixture, **compare.mixtures.mixtures}
         for name, mixture in named.items():
-            yield tag("mixture", point, name), base.model_copy(update={"mixture": mixture}), shape
+            yield tag("mixture", point, name), base.model_copy(update={"mixture": mixture}), own_way(point)
     for point in compare.objectives.at:
-        shape = shape_near(point.params, vocab_size, grid.aspect)
         for name, objective in (("next tokens", "causal"), ("masked tokens", "masked")):
-            yield tag("objective", point, name), base.model_copy(update={"objective": objective}), shape
+            yield tag("objective", point, name), base.model_copy(update={"objective": objective}), own_way(point)
 
 
 def scaled_rates(optim: OptimConfig, factor: float) -> OptimConfig:
@@ -249,27 +289,28 @@ def _reason_against(run: PlannedRun, grid: GridParams) -> str:
 
 @dataclass
 class Pace:
-    """How far a study is, by the FLOPs of its runs. Reused runs take no time and tell nothing about the rate."""
+    """How far a study is, by the work of its runs. Reused ones take no time and tell nothing about the rate."""
 
     plan: Plan
     done: int = 0
     seconds: float = 0.0
-    flops_made: float = 0.0
+    work_made: float = 0.0
 
     def finished(self, run: PlannedRun, seconds: float, reused: bool) -> None:
         """Count a run."""
         self.done += 1
         if not reused:
             self.seconds += seconds
-            self.flops_made += run.flops
+            self.work_made += run.work
 
     def seconds_left(self, to_make: Sequence[PlannedRun]) -> float | None:
         """For the runs that are still to be made; None before the first."""
-        if not self.flops_made:
+        if not self.work_made:
             return None
-        return sum(run.flops for run in to_make) * self.seconds / self.flops_made
+        return sum(run.work for run in to_make) * self.seconds / self.work_made
 
     @property
     def share(self) -> float:
         """Of all FLOPs, that of the runs that are there."""
-        return math.fsum(run.flops for run in self.plan.runs[: self.done]) / self.plan.flops
+        made, wanted = (math.fsum(run.work for run in runs) for runs in (self.plan.runs[: self.done], self.plan.runs))
+        return made / wanted

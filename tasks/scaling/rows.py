@@ -1,6 +1,7 @@
 """Finished pretraining runs as rows: what they were, what they took, and the held-out loss that came of it."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 from infra.canonical import canonical_json
 from infra.errors import BadInput
 from infra.store import Artifact
-from model.config import ModelConfig, read_config
+from model.config import LSTMConfig, ModelConfig, read_config
 from tasks.pretrain import PretrainParams
 from tasks.scaling.grid import counted_params, peak_rate
 from tasks.scaling.isoflop import Run
@@ -74,16 +75,20 @@ def read_run(model: Artifact, role: str) -> RunRow:
     """The row of a pretrained model.
 
     Raises:
-        BadInput: it has no held-out loss, or was not trained from nothing in one phase; or on masked tokens, and is
-            not only compared.
+        BadInput: it has no held-out loss, or was not trained from nothing in one phase at one batch size; or on masked
+            tokens, and is not only compared.
     """
     params = PretrainParams.model_validate(model.manifest.params)
     metrics = model.manifest.metrics
-    if params.phases or "model" in model.manifest.parents or (params.objective != "causal" and role != "compared"):
-        raise BadInput(f"{model.ref}: only runs in one phase, from nothing, on next tokens, follow one scaling law")
+    of_one_kind = not params.phases and not params.batch_ramp and "model" not in model.manifest.parents
+    if not of_one_kind or (params.objective != "causal" and role != "compared"):
+        raise BadInput(
+            f"{model.ref}: only runs in one phase, at one batch size, from nothing, on next tokens, follow one"
+            " scaling law"
+        )
     if "val_loss" not in metrics:
         raise BadInput(f"{model.ref} has no held-out loss: its tokens have no validation split")
-    network = read_config(json.loads(model.file("model/config.json").read_text(encoding="utf-8")))
+    network = network_of(model)
     flops = network.flops_per_token(params.seq_len) * metrics["tokens"]
     return RunRow(
         ref=model.ref,
@@ -108,6 +113,11 @@ def read_run(model: Artifact, role: str) -> RunRow:
     )
 
 
+def network_of(model: Artifact) -> ModelConfig | LSTMConfig:
+    """The network of a pretrained model."""
+    return read_config(json.loads(model.file("model/config.json").read_text(encoding="utf-8")))
+
+
 def budgets_of(rows: Sequence[RunRow]) -> list[list[RunRow]]:
     """Rows of one budget together, from the smallest: runs nearer than `NEAR` to the cheapest of their group."""
     groups: list[list[RunRow]] = []
@@ -117,6 +127,17 @@ def budgets_of(rows: Sequence[RunRow]) -> list[list[RunRow]]:
         else:
             groups.append([row])
     return [sorted(group, key=lambda row: (row.params, row.seed, row.ref)) for group in groups]
+
+
+def check_given_once(models: Iterable[Artifact]) -> None:
+    """Refuse a run that would weigh twice, or be fitted and then judged as unseen.
+
+    Raises:
+        BadInput: a run is given more than once, in whatever roles.
+    """
+    for ref, times in Counter(model.ref for model in models).items():
+        if times > 1:
+            raise BadInput(f"{ref} is given {times} times among runs, compared and heldout: give each run once")
 
 
 def check_comparable(models: Iterable[Artifact]) -> None:

@@ -91,7 +91,8 @@ class Comparisons(Params):
 
 
 class GridParams(Params):
-    """The isoFLOP grid. Each of its runs is an ordinary `pretrain` with the flow's `pretrain` section as its base."""
+    """The isoFLOP grid. Each of its runs is an ordinary `pretrain` with the flow's `pretrain` section as its base; of
+    `pretrain.shape` it takes what is not size."""
 
     budgets: tuple[Flops, ...] = Field(
         (1e12, 2e12, 4e12), min_length=2, description="Training FLOPs of the runs, a parabola each; two are a minimum."
@@ -111,6 +112,12 @@ class GridParams(Params):
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of a run's steps that its learning rate warms up over.")
     max_epochs: float = Field(4.0, gt=0, description="A run that would show text more often is left out, and said.")
     min_steps: int = Field(50, ge=1, description="A run of fewer optimizer steps is left out, and said.")
+    validation_rows: int | None = Field(
+        1024,
+        ge=1,
+        description="Held-out rows that each run is judged on, the same of all, in place of pretrain.validation_rows;"
+        " empty: all.",
+    )
     compare: Comparisons = Field(default_factory=Comparisons, description="Further runs, beside the fit.")
 
     @model_validator(mode="after")

@@ -20,8 +20,6 @@ from infra.files import write_text
 from infra.params import Params
 from infra.stage import Draft, stage
 from infra.store import Artifact
-from model.config import read_config
-from model.presets import WIDTH_A_LAYER
 from tasks.pretrain import PretrainParams
 from tasks.scaling.accuracy import TaskCurve, task_curves
 from tasks.scaling.comparisons import COMPARISONS, Compared, RateFit, comparison_table, comparisons_of, fit_rates
@@ -30,7 +28,16 @@ from tasks.scaling.page import Study, render
 from tasks.scaling.parabola import MIN_VALUES
 from tasks.scaling.prediction import Estimate, Laws, Prediction, fit_laws
 from tasks.scaling.recommended import FILE, Recommendation, recommend, recommended_yaml
-from tasks.scaling.rows import RUNS, RunRow, check_comparable, check_one_family, read_run, run_table
+from tasks.scaling.rows import (
+    RUNS,
+    RunRow,
+    check_comparable,
+    check_given_once,
+    check_one_family,
+    network_of,
+    read_run,
+    run_table,
+)
 
 PAGE = "scaling.html"
 FIT = "fit.json"
@@ -54,7 +61,9 @@ class ScalingFitParams(Params):
     """What is asked of the runs."""
 
     target: float = Field(4.0, gt=0, description="Predict and recommend for so many times the largest budget.")
-    aspect: float = Field(WIDTH_A_LAYER, gt=0, description="Width over layers of the shape that is recommended.")
+    aspect: float | None = Field(
+        None, gt=0, description="Width over layers of the recommended shape; empty: the median of the fitted runs."
+    )
     bootstrap: int = Field(500, ge=0, le=10_000, description="Resampled fits behind the 95 % intervals.")
     seed: int = Field(0, ge=0, description="Of what is drawn for them.")
     comparisons: tuple[Compared, ...] = Field((), description="Which run stands for what; the flow fills it.")
@@ -70,7 +79,7 @@ class ScalingFitParams(Params):
 CURVES = 200  # resampled sigmoids at most: each is nine searches
 
 
-@stage("scaling-fit", version=2, libraries=("numpy", "scipy"), tables={"runs": RUNS, "comparisons": COMPARISONS})
+@stage("scaling-fit", version=3, libraries=("numpy", "scipy"), tables={"runs": RUNS, "comparisons": COMPARISONS})
 def scaling_fit(
     runs: list[PretrainedRun],
     compared: list[PretrainedRun] | None,
@@ -82,9 +91,10 @@ def scaling_fit(
     """Fit scaling laws to runs and predict a larger one.
 
     Raises:
-        BadInput: runs that cannot be compared, too few of them, a tag that names none of them.
+        BadInput: runs that cannot be compared, too few of them, one that is given twice, a tag that names none of them.
     """
     beside, later = compared or [], heldout or []
+    check_given_once([*runs, *beside, *later])
     check_comparable([*runs, *beside, *later])
     fitted = [read_run(model, "grid") for model in runs]
     others = [read_run(model, "compared") for model in beside]
@@ -107,7 +117,7 @@ def scaling_fit(
     warnings += [f"{one.task}, {one.metric}: {one.problem}" for one in curves if one.problem]
     warnings += [f"learning rate at {fit.params:.3g} parameters: {fit.problem}" for fit in rates if fit.problem]
     largest = max(runs, key=lambda model: (rows[model.ref].flops, -rows[model.ref].seed, model.ref))
-    found = _recommended(laws, params, largest, warnings)
+    found = _recommended(laws, params, runs, largest, warnings)
     predictions = [_predicted(laws, found)] if found else []
     predictions += [_measured(laws, row) for row in unseen]
     ordered = sorted(rows.values(), key=lambda row: (row.role != "grid", row.role, row.budget, row.params, row.ref))
@@ -149,14 +159,13 @@ def _in_budget(row: RunRow, laws: Laws) -> RunRow:
 
 
 def _recommended(
-    laws: Laws, params: ScalingFitParams, run: PretrainedRun, warnings: list[str]
+    laws: Laws, params: ScalingFitParams, runs: list[PretrainedRun], run: PretrainedRun, warnings: list[str]
 ) -> Recommendation | None:
-    network = read_config(json.loads(run.file("model/config.json").read_text(encoding="utf-8")))
     base = PretrainParams.model_validate(run.manifest.params)
     steps = run.manifest.metrics["steps"]
     flops = params.target * laws.largest
     try:
-        return recommend(laws, flops, base, steps, network.vocab_size, params.aspect)
+        return recommend(laws, flops, base, steps, [network_of(one) for one in runs], params.aspect)
     except (BadConfig, OverflowError) as error:
         warnings.append(f"nothing is recommended for {flops:.3g} FLOP: {error}")
         return None

@@ -29,7 +29,7 @@ CONFIG: dict[str, Any] = {
         "max_epochs": 1e9,
         "compare": {"architectures": {"at": [{"flops": 2e11, "params": 1.1314e5}]}},
     },
-    "fit": {"bootstrap": 40, "aspect": 24},
+    "fit": {"bootstrap": 40},
 }
 
 
@@ -73,6 +73,16 @@ def test_a_second_study_makes_nothing_and_another_budget_only_its_own_runs(mix, 
     more = {**CONFIG["scaling"], "budgets": [1e11, 2e11, 4e11, 8e11]}
     _, third = walk(mix, config_of(scaling=more))
     assert sum(made(third, "pretrain")) == 4 and len(made(third, "pretrain")) == 17
+
+
+def test_the_recommended_shape_has_the_proportions_and_the_kind_of_the_grids(mix, monkeypatch):
+    pretending(monkeypatch)
+    deep = {**NO_LSTM, "aspect": 8}
+    shape = {"qk_norm": True, "tie_embeddings": False}
+    fit, _ = walk(mix, config_of(scaling=deep, pretrain={**CONFIG["pretrain"], "shape": shape}))
+    recommended = resolve("pretrain", "demo", fit.file("recommended.yaml")).pretrain.shape
+    assert 5 < recommended.hidden_size / recommended.n_layers < 11
+    assert (recommended.qk_norm, recommended.tie_embeddings) == (True, False)
 
 
 def test_the_recommended_run_is_predicted_first_and_made_after(mix, monkeypatch):
@@ -199,6 +209,9 @@ def test_a_run_under_way_ends_when_the_study_has():
         ("scaling.sizes=[1e5, 2e5]", "at least 3 different sizes, not 2"),
         ("scaling.budgets=[1e12, 1.01e12]", "nearly equal"),
         ("scaling.budgts=[1e12]", "did you mean 'budgets'"),
+        ("pretrain.objective=masked", "one phase, one batch size, .*; leave out pretrain.objective"),
+        ("pretrain.batch_ramp=[{tokens: 1000, batch_size: 8}]", "leave out pretrain.batch_ramp"),
+        ("pretrain.phases=[{name: main, steps: 10}]", "leave out pretrain.phases"),
     ],
 )
 def test_a_mistake_in_the_configuration_is_one_line(setting, message):

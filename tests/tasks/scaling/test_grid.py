@@ -7,9 +7,10 @@ from pydantic import ValidationError
 
 from infra.errors import BadConfig
 from infra.store import Artifact, Store
-from tasks.pretrain import PretrainParams, shape_of
+from tasks.pretrain import PretrainParams, held_out_tokens, shape_of
 from tasks.scaling.grid import Pace, Plan, PlannedRun, counted_params, plan_runs
 from tasks.scaling.settings import GridParams
+from tasks.shape import Shape
 from tests.tasks.scaling.made_runs import corpus_of, little_corpus, vocab_size_of
 
 BASE = PretrainParams.model_validate({"seq_len": 32, "batch_size": 4, "optim": {"name": "muon"}})
@@ -38,11 +39,59 @@ def test_each_run_is_as_long_as_its_budget_pays_for(corpus):
         assert run.size == counted_params(network) == network.n_matmul_params
 
 
-def test_a_schedule_is_as_long_as_its_run_and_all_held_out_text_is_read_at_its_end(corpus):
+def test_a_schedule_is_as_long_as_its_run_and_all_runs_are_judged_on_as_many_rows_at_their_end(corpus):
     for run in planned(corpus, warmup=0.1).runs:
         assert run.params.optim.warmup_steps == round(0.1 * run.params.steps)
-        assert (run.params.validate_every, run.params.validation_rows) == (run.params.steps, None)
+        assert (run.params.validate_every, run.params.validation_rows) == (run.params.steps, 1024)
         assert run.params.tokens is None
+    assert {run.params.validation_rows for run in planned(corpus, validation_rows=None).runs} == {None}
+
+
+def test_a_validation_costs_what_its_rows_do_and_is_no_part_of_the_budget(corpus):
+    few, every = (planned(corpus, validation_rows=rows).runs for rows in (8, None))
+    for one, other in zip(few, every, strict=True):
+        a_token = shape_of(one.params, vocab_size_of(corpus[0])).flops_per_token(32)
+        assert one.validation_flops == pytest.approx(8 * 32 * a_token / 3)
+        assert other.validation_flops == pytest.approx(held_out_tokens(corpus_of(corpus[1])) * a_token / 3)
+        assert one.flops == other.flops and one.work == one.flops + one.validation_flops < other.work
+
+
+def test_a_budget_below_the_smallest_makes_only_its_own_runs_where_sizes_move_with_it(corpus):
+    before = {run.identity for run in planned(corpus).runs}
+    budgets = [5e9, *GRID["budgets"]]
+    moved = {run.identity for run in planned(corpus, budgets=budgets, min_steps=1).runs}
+    assert not before <= moved
+    sizes = [size * 0.5**0.5 for size in GRID["sizes"]]
+    kept = {run.identity for run in planned(corpus, budgets=budgets, sizes=sizes, min_steps=1).runs}
+    assert before < kept and len(kept) == 12
+
+
+def test_the_ladder_has_what_is_not_size_of_the_shape_that_all_runs_have_in_common(corpus):
+    said = {"qk_norm": True, "tie_embeddings": False, "rope_theta": 5e4}
+    common = PretrainParams.model_validate({**BASE.model_dump(), "shape": {"hidden_size": 96, "n_layers": 9, **said}})
+    point = {"flops": 1e12, "params": 1e6}
+    compare = {"architectures": {"at": [point]}, "width_depth": {"at": [point], "aspects": [10, 64]}}
+    usual, plan = planned(corpus, compare=compare), planned(corpus, common, compare=compare)
+    assert [run.size for run in plan.runs] == [run.size for run in usual.runs]
+    for run in plan.runs:
+        shape = run.params.shape
+        assert shape.tie_embeddings is False
+        if shape.architecture == "transformer":
+            assert shape.model_dump(include=said.keys()) == said
+    preset = BASE.model_copy(update={"shape": Shape(preset="8b")})
+    assert {(run.params.shape.rope_theta, run.params.shape.tie_embeddings) for run in planned(corpus, preset).runs} == {
+        (500_000.0, False)
+    }
+
+
+def test_shapes_that_are_said_are_taken_whole_and_what_is_compared_is_like_them(corpus):
+    shapes = [{"hidden_size": 32 * k, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "qk_norm": True} for k in (1, 2, 3)]
+    compare = {"rates": {"at": [{"flops": 1e12, "params": 1e6}]}}
+    untied = BASE.model_copy(update={"shape": Shape(tie_embeddings=False)})
+    plan = planned(corpus, untied, shapes=shapes, compare=compare)
+    assert {run.params.shape for run in plan.runs if run.in_grid} == {Shape.model_validate(one) for one in shapes}
+    (compared,) = {run.params.shape for run in plan.runs if not run.in_grid}
+    assert (compared.qk_norm, compared.tie_embeddings, compared.n_heads // compared.n_kv_heads) == (True, True, 2)
 
 
 def test_sizes_grow_with_budgets(corpus):
@@ -126,8 +175,21 @@ def test_sizes_that_a_vocabulary_forbids_are_one_line(corpus):
     with pytest.raises(BadConfig, match=r"no network of 1,000 parameters: .* take larger sizes or a smaller") as caught:
         planned(corpus, sizes=[1e3, 4e4, 8e4])
     assert "\n" not in str(caught.value)
-    with pytest.raises(BadConfig, match="one phase"):
-        planned(corpus, BASE.model_copy(update={"objective": "masked"}))
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"objective": "masked"}, "pretrain.objective"),
+        ({"batch_ramp": [{"tokens": 1000, "batch_size": 8}]}, "pretrain.batch_ramp"),
+        ({"phases": [{"name": "main", "steps": 10}]}, "pretrain.phases"),
+        ({"shape": {"architecture": "lstm"}}, "pretrain.shape.architecture"),
+    ],
+)
+def test_what_runs_of_a_study_cannot_have_in_common_is_named(corpus, given, named):
+    with pytest.raises(BadConfig, match=f"one phase, one batch size, .*; leave out {named}$") as caught:
+        planned(corpus, PretrainParams.model_validate({**BASE.model_dump(), **given}))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -146,9 +208,9 @@ def test_a_grid_that_cannot_be_fitted_is_refused_before_anything_runs(given, mes
         GridParams.model_validate(given)
 
 
-def test_what_is_left_is_told_by_the_flops_that_were_made():
-    def run(flops: float) -> PlannedRun:
-        return PlannedRun(BASE, flops, 1, 1, flops, 1.0, True)
+def test_what_is_left_is_told_by_the_work_that_was_done():
+    def run(work: float) -> PlannedRun:
+        return PlannedRun(BASE, work, 1, 1, work / 4, 1.0, True, validation_flops=work * 3 / 4)
 
     plan = Plan((run(1.0), run(1.0), run(2.0), run(4.0)), ())
     pace = Pace(plan)

@@ -21,10 +21,13 @@ from tasks.scaling.grid import Plan, plan_runs
 from tasks.scaling.recommended import Recommendation, recommended_yaml
 from tasks.scaling.settings import GridParams
 from tasks.scaling.stage import ScalingFitParams, scaling_fit
+from tasks.shape import Shape
+from tasks.tokenizer import Vocabulary
 from tasks.tokenizer.stage import TokenizerParams, train_tokenizer
 from tasks.tokens.stage import TokensParams
 from tasks.tokens.stage import tokens as tokens_stage
 from tests.tasks.scaling.made_runs import BEST_RATE, LAW, corpus_of, little_corpus, pretend_pretrain, vocab_size_of
+from tests.tasks.test_imported_model import hf_folder, take
 
 BASE = PretrainParams.model_validate({"seq_len": 32, "batch_size": 4, "optim": {"name": "muon"}})
 POINT = {"flops": 1e12, "params": 1e6}
@@ -43,6 +46,8 @@ GRID = GridParams.model_validate(
         },
     }
 )
+
+SMALL_GRID = GridParams.model_validate({"budgets": [1e11, 2e11], "sizes": [4e4, 8e4, 1.6e5], "max_epochs": 1e9})
 
 
 class Made:
@@ -66,7 +71,7 @@ class Made:
     def fit(
         self, heldout: list[Artifact] | None = None, evaluations: list[Artifact] | None = None, **given: object
     ) -> Artifact:
-        params = ScalingFitParams.model_validate({"bootstrap": 60, "comparisons": self.tags, "aspect": 24, **given})
+        params = ScalingFitParams.model_validate({"bootstrap": 60, "comparisons": self.tags, **given})
         roles = {"compared": self.beside, "heldout": heldout, "evaluations": evaluations}
         return scaling_fit.run(self.store, runs=self.grid, params=params, **roles)
 
@@ -133,7 +138,7 @@ def test_the_recommended_file_is_a_configuration_of_pretrain(made: Made, fit: Ar
         assert config.pretrain.shape.model_dump(exclude_none=True) == found["shape"] | {"qk_norm": False}
         assert config.documents == made.mix.ref
         assert config.tokenizer.model_dump(mode="json") == made.tokenizer.manifest.params
-        assert config.pretrain.optim.name == "muon" and config.pretrain.validation_rows is None
+        assert config.pretrain.optim.name == "muon" and config.pretrain.validation_rows == 1024
     total = found["flops"] / (4 * 4e11)
     assert 0.98 < total < 1.02
     best = LAW.optimum(1.6e12)[0]
@@ -187,6 +192,34 @@ def test_a_tokenizer_that_was_given_as_a_file_is_asked_for_and_not_learnt_anew(m
     config = tmp_path / "recommended.yaml"
     config.write_text(recommended_yaml(Recommendation(BASE, 1.0, 1, 1), run, "about"))
     assert resolve("pretrain", "demo", config).tokenizer_file == "own.json"
+
+
+def test_the_tokenizer_of_an_imported_model_is_asked_for_among_its_files(made: Made, tmp_path):
+    model = take(made.store, hf_folder(tmp_path / "hf"))
+    vocabulary = Vocabulary(model.store, model.manifest)
+    tokens = tokens_stage.run(made.store, documents=made.mix, tokenizer=vocabulary, params=TokensParams())
+    plan = plan_runs(SMALL_GRID, BASE, vocabulary.encoder.vocab_size, corpus_of(tokens))
+    runs = [made.train.run(made.store, tokens=tokens, tokenizer=vocabulary, params=run.params) for run in plan.runs]
+    fit = scaling_fit.run(made.store, runs=runs, params=ScalingFitParams(bootstrap=0))
+    config = resolve("pretrain", "demo", fit.file("recommended.yaml"))
+    assert config.tokenizer_file == "tokenizer.json" and len(model.manifest.inputs["folder"]) > 1
+
+
+def test_what_all_fitted_runs_share_is_recommended(made: Made):
+    """Groups of queries, QK-norm and untied embeddings, five layers whatever the width."""
+    kind = {"n_heads": 4, "n_kv_heads": 2, "qk_norm": True, "tie_embeddings": False}
+    shapes = [{"hidden_size": width, "n_layers": 5, **kind} for width in (32, 48, 64, 96, 128)]
+    grid = GridParams.model_validate({"budgets": GRID.budgets, "shapes": shapes, "max_epochs": 1e9})
+    plan = plan_runs(grid, BASE, vocab_size_of(made.tokenizer), corpus_of(made.tokens))
+    runs = [made.pretend(run.params) for run in plan.runs]
+    fitted = {aspect: scaling_fit.run(made.store, runs=runs, params=params_with(aspect)) for aspect in (None, 50)}
+    shape, wider = (Shape.model_validate(read_fit(fit)["recommended"]["shape"]) for fit in fitted.values())
+    assert (shape.qk_norm, shape.tie_embeddings, shape.n_heads // shape.n_kv_heads) == (True, False, 2)
+    assert 9 < shape.hidden_size / shape.n_layers < 18 and wider.hidden_size / wider.n_layers > 30  # median 12.8
+
+
+def params_with(aspect: float | None) -> ScalingFitParams:
+    return ScalingFitParams(bootstrap=0, aspect=aspect)
 
 
 def test_evaluated_runs_give_a_curve_from_loss_to_right_answers(made: Made):
@@ -256,17 +289,29 @@ def test_the_same_runs_give_the_same_bytes(made: Made, fit: Artifact):
     assert context.results[-1].reproduced and context.results[-1].artifact.ref == fit.ref
 
 
+def test_a_run_that_is_given_twice_is_refused(made: Made):
+    last = made.grid[-1]
+    with pytest.raises(BadInput, match=f"{last.ref} is given 2 times among runs, compared and heldout") as caught:
+        made.fit(heldout=[last])
+    assert "\n" not in str(caught.value)
+    with pytest.raises(BadInput, match=f"{made.grid[0].ref} is given 3 times"):
+        scaling_fit.run(made.store, runs=[*made.grid, made.grid[0], made.grid[0]])
+
+
 def test_runs_that_cannot_be_compared_are_refused(made: Made, tmp_path):
     with pytest.raises(BadInput, match="none of the runs given"):
         made.fit(comparisons=[{"kind": "rate", "flops": 1, "params": 1, "variant": "x", "run": "pretrain/0"}])
     with pytest.raises(BadInput, match="has 2 sizes; a parabola needs 3"):
         scaling_fit.run(made.store, runs=made.grid[:2] + made.grid[4:8])
-    as_grid = {"steps": 5, "validation_rows": None}
+    as_grid = {"steps": 5, "validation_rows": 1024}
     masked = BASE.model_copy(update={**as_grid, "objective": "masked"})
-    with pytest.raises(BadInput, match="one phase, from nothing, on next tokens"):
+    with pytest.raises(BadInput, match="one phase, at one batch size, from nothing, on next tokens"):
         made.fit(heldout=[made.pretend(masked)])
+    ramp = PretrainParams.model_validate({"batch_ramp": [{"tokens": 1000, "batch_size": 8}]}).batch_ramp
+    with pytest.raises(BadInput, match="only runs in one phase, at one batch size"):
+        made.fit(heldout=[made.pretend(BASE.model_copy(update={**as_grid, "batch_ramp": ramp}))])
     other_rows = BASE.model_copy(update={**as_grid, "validation_rows": 64})
-    with pytest.raises(BadInput, match=r"has validation_rows 64, pretrain/.* None: their losses are not of one kind"):
+    with pytest.raises(BadInput, match=r"has validation_rows 64, pretrain/.* 1024: their losses are not of one kind"):
         made.fit(heldout=[made.pretend(other_rows)])
     adamw = BASE.model_copy(update={**as_grid, "optim": BASE.optim.model_copy(update={"name": "adamw"})})
     with pytest.raises(BadInput, match=r"has optimizer adamw, pretrain/.* muon: one law is of runs of one kind"):
