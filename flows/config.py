@@ -232,6 +232,16 @@ class EvaluateConfig(EvaluateSections):
 class PipelineConfig(CurateConfig, PretrainSections, PosttrainSections, EvaluateSections):
     """The whole road: from a crawl to a chat model and its report."""
 
+    @model_validator(mode="after")
+    def _questions_have_room(self) -> Self:
+        context = max(self.pretrain.max_seq_len or 0, *self.pretrain.seq_lens)
+        if self.evaluate.questions and self.evaluate.max_new_tokens >= context:
+            raise ValueError(
+                f"evaluate.max_new_tokens: {self.evaluate.max_new_tokens} tokens leave no room for a question in the"
+                f" {context} that the model will take (pretrain.seq_len, .max_seq_len): lower it"
+            )
+        return self
+
 
 CONFIGS: dict[str, type[FlowConfig]] = {
     "curate": CurateConfig,

@@ -15,6 +15,7 @@ from infra.store import Artifact
 from tasks.chat import Message
 from tasks.encoding import TEMPLATE_FILE, Encoder
 from tasks.evaluate.answers import CHATML, PLAIN, Question, prompt_ids, stop_ids
+from tasks.training import Model, model_config
 
 if TYPE_CHECKING:
     import torch
@@ -44,10 +45,11 @@ class ChatSession:
         """Load the model of an artifact.
 
         Raises:
-            BadInput: the artifact holds no model.
+            BadInput: the artifact holds no model, or one that writes no text.
         """
         if not artifact.files("model/config.json"):
             raise BadInput(f"{artifact.ref} is not a model; chat with one of dpo, sft, pretrain or imported-model")
+        model_config(Model(artifact.store, artifact.manifest))
         folder = artifact.file("model/config.json").parent
         return cls.load(folder, temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
 

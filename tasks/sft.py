@@ -21,11 +21,15 @@ from tasks.training import Model, check_layout, make_job, model_config, run_job,
 # Linear decay, no decay of weights (Tülu 3). Its rate, 5e-6, is an 8B's; a third of our pretraining peak is a guess.
 SFT_OPTIM = OptimConfig(lr=1e-3, schedule="linear", warmup_steps=10, weight_decay=0.0)
 
+LONGEST_ROW = 4096  # tokens, where nothing is said: a mask of a row takes its square
+
 
 class SftParams(Params):
     """What is learnt and how."""
 
-    seq_len: int | None = Field(None, ge=8, description="Tokens in a row; empty: all that the model takes.")
+    seq_len: int | None = Field(
+        None, ge=8, description="Tokens in a row; empty: all that the model takes, at most 4,096 (Tülu 3's)."
+    )
     batch_size: int = Field(8, ge=1, description="Rows in a global batch, over all ranks.")
     epochs: float = Field(2.0, gt=0, description="Passes over the conversations (Tülu 3: 2).")
     steps: int | None = Field(None, ge=1, description="Optimizer steps instead of epochs.")
@@ -47,7 +51,7 @@ def row_length(wanted: int | None, shape: ModelConfig) -> int:
     return wanted or shape.max_seq_len
 
 
-@stage("sft", version=2, libraries=("torch", "deepspeed", "tokenizers"), tables={})
+@stage("sft", version=3, libraries=("torch", "deepspeed", "tokenizers"), tables={})
 def sft(model: Model, chat: Chat, params: SftParams, runtime: Runtime, out: Draft) -> None:
     """Teach a model to answer with the conversations of the training split.
 
@@ -57,7 +61,7 @@ def sft(model: Model, chat: Chat, params: SftParams, runtime: Runtime, out: Draf
     """
     encoder = model.encoder
     shape = model_config(model)
-    seq_len = row_length(params.seq_len, shape)
+    seq_len = row_length(params.seq_len or min(shape.max_seq_len, LONGEST_ROW), shape)
     check_layout("sft", "sft", params.optim, runtime, [seq_len], shape)
     train = write_conversations(chat, "train.jsonl", encoder, seq_len, out.scratch / "train")
     held_out = write_conversations(chat, "validation.jsonl", encoder, seq_len, out.scratch / "validation")

@@ -25,8 +25,10 @@ _OTHER_END = "。！？।۔؟"
 _ABBREVIATION = re.compile(
     r"e\.g|i\.e|u\.s|etc|cf|vs|al|fig|eq|sec|nos?|vol|pp|mrs?|ms|dr|prof|st|inc|ltd|jr|sr|approx|resp|refs?"
 )
+# Each run of marks is looked at once, from its beginning: answers of a thousand dots are no rarity.
 _INNER_END = re.compile(
-    rf"(\S*?)([{re.escape(_LATIN_END)}]+)[{re.escape(_CLOSERS)}]*\s+(?=[{re.escape(_OPENERS)}]*(\S))"
+    rf"(?<![{re.escape(_LATIN_END)}])([{re.escape(_LATIN_END)}]++)[{re.escape(_CLOSERS)}]*+\s++"
+    rf"(?=[{re.escape(_OPENERS)}]*(\S))"
 )
 _CHAT_MARKER = re.compile(r"<\|[a-z_]+\|>")
 MAX_SENTENCES = 2
@@ -76,15 +78,23 @@ def sentences(text: str) -> int:
     inner = text.rstrip(_CLOSERS).rstrip(_LATIN_END + _OTHER_END)
     count = 1 + sum(mark in _OTHER_END for mark in inner)
     for match in _INNER_END.finditer(text):
-        word, marks, following = match.groups()
+        marks, following = match.groups()
         if following.islower():
             continue
-        word = word.lstrip(_OPENERS).lower()
+        word = _word_before(text, match.start()).lstrip(_OPENERS).lower()
         is_initial = len(word) == 1 and word.isalpha()
         if marks == "." and (_ABBREVIATION.fullmatch(word) or is_initial):
             continue
         count += 1
     return count
+
+
+def _word_before(text: str, place: int) -> str:
+    """What stands between the last blank and a place."""
+    start = place
+    while start and not text[start - 1].isspace():
+        start -= 1
+    return text[start:place]
 
 
 def repeats_itself(text: str) -> bool:

@@ -6,8 +6,9 @@ machine with a GPU they take turns on it.
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from threading import Event
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +37,7 @@ class Work:
     pairs: list[tuple[preferences.Rendered, preferences.Rendered]]
     choices: list[preferences.Choice]
     max_new_tokens: int
+    context: int
 
 
 @dataclass(frozen=True)
@@ -59,30 +61,46 @@ def measure_all(models: Sequence[Model], work: Work, cores: int, progress: Progr
 
     def one(model: Model) -> Measured:
         torch.set_num_threads(threads)  # the setting is the thread's own
-        return measure(model, work)
+        return measure(model, work, go_on)
+
+    failed = Event()
+
+    def go_on() -> None:
+        if failed.is_set():
+            raise CancelledError
 
     try:
         with ThreadPoolExecutor(side_by_side) as pool:
             running = [pool.submit(one, model) for model in models]
-            for done, finished in enumerate(as_completed(running), start=1):
-                finished.result()  # the first failure is raised here, not after the slowest model
-                progress(done, len(models), f"measured {done} of {len(models)} models")
+            try:
+                for done, finished in enumerate(as_completed(running), start=1):
+                    finished.result()
+                    progress(done, len(models), f"measured {done} of {len(models)} models")
+            except BaseException:  # told at once: the others end with the task that they are at
+                failed.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
             return [future.result() for future in running]
     finally:
         torch.set_num_threads(before)
 
 
-def measure(model: Model, work: Work) -> Measured:
-    """Put one model through everything."""
+def measure(model: Model, work: Work, go_on: Callable[[], None]) -> Measured:
+    """Put one model through everything. `go_on` is called before each task and raises when it is not to be done."""
     network = load(model)
+    go_on()
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    bits = token_bits(network, work.heldout, work.encoder.end_of_text) if work.heldout is not None else None
+    bits = None
+    if work.heldout is not None:
+        bits = token_bits(network, work.heldout, work.encoder.end_of_text, work.context)
     answers = {}
     if work.questions:
         generate = greedy(network)
         for style in (CHATML, PLAIN) if model.stage in BASES else (CHATML,):
+            go_on()
             answers[style] = ask(work.encoder, generate, work.questions, style, work.max_new_tokens)
     margins = None
+    go_on()
     if model.stage == DPO and work.pairs:
         reference = load(Model(model.store, model.parent("model").manifest))
         margins = preferences.margins(network, reference, work.pairs, work.encoder.pad)

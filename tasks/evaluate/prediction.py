@@ -1,11 +1,11 @@
 """Held-out bits per byte: how well a model predicts pages it has not seen, whatever its tokenizer.
 
-    bits per byte = (summed negative log2-likelihood of all tokens) / (UTF-8 bytes of their text)
+    bits per byte = (summed negative log2-likelihood of the tokens of text) / (UTF-8 bytes of that text)
 
 Documents stand one after the other, each followed by its end token, as in training. The stream is cut into windows
 that do not overlap, so each token is predicted exactly once, the first of a window with no context but the token
-before it (as lm-evaluation-harness's rolling log-likelihood does). Attention stays inside a document. The end tokens
-are predicted too and have no bytes. The n-gram baselines are scored on the same tokens, over the same bytes.
+before it (as lm-evaluation-harness's rolling log-likelihood does). Attention stays inside a document. End tokens are no
+text and do not count. The n-gram baselines are scored on the same tokens, over the same bytes.
 """
 
 import hashlib
@@ -97,11 +97,14 @@ def windows(heldout: HeldOut, start_token: int, length: int) -> tuple[Ids, Ids, 
     return rows(inputs[: len(labels)], start_token), rows(labels, IGNORE_INDEX), rows(heldout.documents, -1)
 
 
-def token_bits(model: "Transformer", heldout: HeldOut, start_token: int) -> Floats:
-    """-log2 of the probability that `model` gives each held-out token, float64[N]."""
+def token_bits(model: "Transformer", heldout: HeldOut, start_token: int, context: int) -> Floats:
+    """-log2 of the probability that `model` gives each held-out token, float64[N].
+
+    Windows are as long as `context`, or as the model's own where that is shorter.
+    """
     import torch
 
-    length = min(model.config.max_seq_len, max(len(heldout.tokens), 1))
+    length = min(model.config.max_seq_len, context, max(len(heldout.tokens), 1))
     inputs, labels, documents = windows(heldout, start_token, length)
     device = model.lm_head.weight.device
     batch = max(1, LOGITS_AT_ONCE // (length * model.config.vocab_size))

@@ -33,7 +33,7 @@ from tasks.evaluate.statistics import Mean, mean, paired_difference
 from tasks.ngrams import ngram_log2_probabilities
 from tasks.tokenizer import vocabulary_of
 from tasks.tokens.files import Tokens, prefixes, read_index, token_files
-from tasks.training import Model
+from tasks.training import Model, model_config
 
 SCORES = pa.schema(
     [
@@ -101,6 +101,11 @@ class EvaluateParams(Params):
         50_000_000, ge=1, description="Training tokens that the n-gram baselines are counted on, from the first."
     )
     questions: int = Field(1000, ge=0, description="Held-out questions to ask, evenly spaced in their file.")
+    context: int = Field(
+        2048,
+        ge=8,
+        description="Longest window to predict held-out text in, in tokens; a model that takes fewer has its own.",
+    )
     max_new_tokens: int = Field(128, ge=1, description="Tokens after which an answer is cut off.")
     pairs: int = Field(1000, ge=0, description="Held-out preference pairs to rank, evenly spaced in their file.")
     seed: int = Field(0, description="Seed of the bootstrap intervals.")
@@ -144,21 +149,23 @@ def evaluate(
     """Measure each model: held-out bits per byte beside n-grams, answers to held-out questions, choices, preferences.
 
     Raises:
-        BadInput: a model has another tokenizer than the tokens, or a file of `chat` cannot be read.
+        BadInput: a model writes no text, has another tokenizer than the tokens, or no room for a question; a file of
+            `chat` cannot be read.
     """
-    ordered = in_road_order(models)
+    ordered = in_road_order({model.ref: model for model in models}.values())
     tokenizer = vocabulary_of(tokens).folder / TOKENIZER_FILE
     encoder, tokenizer_hash = Encoder.load(tokenizer.parent), file_sha256(tokenizer)[:16]
     for model in ordered:
+        model_config(model)
         if file_sha256(model.folder / TOKENIZER_FILE)[:16] != tokenizer_hash:
             raise BadInput(f"{model.ref} has another tokenizer than {tokens.ref}; evaluate it on its own tokens")
     heldout = _heldout(tokens, encoder, params, out)
-    questions, n_questions, too_long = _questions(chat, ordered, encoder, params)
-    pairs, choices = _pairs(chat, ordered, encoder, params)
+    questions, n_questions, too_long = _questions(chat, ordered, encoder, params, out)
+    pairs, choices = _pairs(chat, ordered, encoder, params, out)
     ledger = Ledger(tokenizer_hash)
     if heldout is not None:
         _score_ngrams(tokens, heldout, encoder, params, ledger)
-    work = Work(encoder, heldout, questions, pairs, choices, params.max_new_tokens)
+    work = Work(encoder, heldout, questions, pairs, choices, params.max_new_tokens, params.context)
     measured = measure_all(ordered, work, runtime.cores or usable_cores(), out.progress)
     for model, found in zip(ordered, measured, strict=True):
         _score_model(model, found, work, ledger)
@@ -223,33 +230,44 @@ def _score_ngrams(
 
 
 def _questions(
-    chat: ChatData, models: Sequence[Model], encoder: Encoder, params: EvaluateParams
+    chat: ChatData, models: Sequence[Model], encoder: Encoder, params: EvaluateParams, out: Draft
 ) -> tuple[list[asking.Question], int, int]:
     """(questions that fit every model in both ways of asking, how many there are in all, how many were too long)."""
     chosen, total = asking.read_questions(chat.file(QUESTIONS_FILE), params.questions)
-    room = min(context_length(model) for model in models) - params.max_new_tokens
+    shortest = min(models, key=context_length)
+    room = context_length(shortest) - params.max_new_tokens
+    if chosen and room <= 0:
+        raise BadInput(
+            f"evaluate.max_new_tokens: {params.max_new_tokens} tokens of an answer leave no room for a question in the"
+            f" {context_length(shortest)} that {shortest.ref} takes: lower it, or ask no questions (questions: 0)"
+        )
     fitting = [
         question
         for question in chosen
         if max(len(asking.prompt_ids(encoder, question, style)) for style in (asking.CHATML, asking.PLAIN)) <= room
     ]
-    return fitting, total, len(chosen) - len(fitting)
+    if too_long := len(chosen) - len(fitting):
+        told = "%d of %d questions are not asked: with an answer they are longer than the %d tokens that %s takes"
+        out.log.warning(told, too_long, len(chosen), context_length(shortest), shortest.ref)
+    return fitting, total, too_long
 
 
 def _pairs(
-    chat: ChatData, models: Sequence[Model], encoder: Encoder, params: EvaluateParams
+    chat: ChatData, models: Sequence[Model], encoder: Encoder, params: EvaluateParams, out: Draft
 ) -> tuple[list[tuple[preferences.Rendered, preferences.Rendered]], list[preferences.Choice]]:
     """Held-out preference pairs that fit every model: as chat models see them, and as base models choose."""
     if not chat.files(PAIRS_FILE):
         return [], []
     chosen, _ = preferences.read_pairs(chat.file(PAIRS_FILE), params.pairs)
     room = min(context_length(model) for model in models)
-    rendered = (preferences.sequences(encoder, pair) for pair in chosen)
-    choices = (preferences.choice(encoder, pair) for pair in chosen if pair.is_choice)
-    return (
-        [pair for pair in rendered if max(len(side.ids) for side in pair) <= room],
-        [one for one in choices if one.longest <= room],
-    )
+    rendered = [preferences.sequences(encoder, pair) for pair in chosen]
+    choices = [preferences.choice(encoder, pair) for pair in chosen if pair.is_choice]
+    fitting = [pair for pair in rendered if max(len(side.ids) for side in pair) <= room]
+    chosen_from = [one for one in choices if one.longest <= room]
+    too_long = {PREFERENCES_TASK: len(rendered) - len(fitting), CHOICES_TASK: len(choices) - len(chosen_from)}
+    if any(too_long.values()):
+        out.metrics["pairs_too_long"] = too_long
+    return fitting, chosen_from
 
 
 def _score_answers(

@@ -54,6 +54,8 @@ def collect(evaluation: Artifact, samples: int, top: int) -> ReportData:
     references = [row["value"] for row in scores if row["model"] == "reference" and row["metric"] == "exact_form"]
     earliest, latest = capture_range(mixes)
     facts = evaluation.manifest.metrics
+    sizes: Mapping[str, int] = facts.get("parameters", {})
+    largest = max(evaluation.parents("models"), key=lambda model: sizes.get(model.ref, 0), default=None)
     return ReportData(
         evaluation=evaluation.ref,
         data_from=earliest,
@@ -71,8 +73,8 @@ def collect(evaluation: Artifact, samples: int, top: int) -> ReportData:
         n_questions=len({row["question_id"] for row in answers}),
         tallies=tallies(lineage, mixes, top),
         nodes=tuple(node_of(manifest) for manifest in manifests),
-        parameters=max(facts.get("parameters", {}).values(), default=None),
-        tokens_seen=tokens_seen(models),
+        parameters=max(sizes.values(), default=None),
+        tokens_seen=None if largest is None else tokens_seen(largest),
         machine=machine(evaluation.manifest),
         command=reproduce(evaluation.manifest),
     )
@@ -201,11 +203,10 @@ def read_metrics(model: Artifact) -> list[Row]:
     return [json.loads(line) for line in lines if line.strip()]
 
 
-def tokens_seen(models: Sequence[Artifact]) -> int | None:
-    """Tokens that the pretrained models of the lineage were shown, repeats included."""
-    seen = [
-        rows[-1].get("tokens", 0) for model in models if model.stage == "pretrain" and (rows := read_metrics(model))
-    ]
+def tokens_seen(model: Artifact) -> int | None:
+    """Tokens that a model was shown in pretraining, by itself and by those it was made from, repeats included."""
+    line = [artifact for artifact in model.ancestors() if artifact.stage == "pretrain"]
+    seen = [rows[-1].get("tokens", 0) for artifact in line if (rows := read_metrics(artifact))]
     return sum(seen) if seen else None
 
 

@@ -67,8 +67,8 @@ def tiles(report: ReportData) -> list[tuple[str, str, str]]:
         found.append(("bits per byte, held out", f"{best.bits_per_byte:.3f}", note))
     ranked = [row for row in report.quality if row.counted]
     if ranked:
-        note = f"base {ranked[0].rouge_l[0]:.3f}" if len(ranked) > 1 else ""
         top = max(ranked, key=lambda row: row.rouge_l[0])
+        note = f"{ranked[0].name} {ranked[0].rouge_l[0]:.3f}" if ranked[0] is not top else ""
         found.append((f"ROUGE-L, {top.name}", f"{top.rouge_l[0]:.3f}", note))
     if report.nodes:
         cpu = sum(node.cpu_seconds for node in report.nodes)

@@ -129,7 +129,7 @@ class Bench:
         network = load(model)
         parameters = network.config.n_params
         network.stretch(context)
-        bits = token_bits(network, self.heldout, self.encoder.end_of_text)
+        bits = token_bits(network, self.heldout, self.encoder.end_of_text, context)
         seen = int(model.manifest.metrics["tokens"])  # type: ignore[arg-type]
         return Outcome(PretrainParams.model_validate(values), parameters, seen, cpu, wall, bits)
 

@@ -115,6 +115,7 @@ def test_a_mistake_is_one_line_that_says_where(setting, message):
             "runtime: world_size 1 is no multiple of parallel.sequence 2",
         ),
         ("pipeline", "demo", ["pretrain.shape.n_heads=3"], "pretrain.shape: .*128 is not a multiple of n_heads 3"),
+        ("pipeline", "demo", ["pretrain.seq_len=96"], "evaluate.max_new_tokens: 96 tokens leave no room .* in the 96"),
         ("pipeline", "demo", ["dpo.optim.z_loss=0.001"], "dpo: optim.z_loss is for what predicts tokens"),
     ],
 )

@@ -51,6 +51,15 @@ def test_sentences_are_counted():
     assert sentences("Numbers follow. 3 of them. (All gone.)") == 3
 
 
+def test_long_runs_of_marks_take_no_time():
+    """Of `word?` once for each place and each mark, ten thousand took minutes."""
+    dots = "." * 10_000
+    assert sentences(f"Yes{dots}") == 1
+    assert sentences(f"Yes{dots} No{dots} Yes.") == 3
+    assert sentences(f"e.g. The one.{'.) ' * 5_000}") > 2
+    assert sentences("a" * 100_000 + ".") == 1
+
+
 def test_loops_are_repetition_and_ordinary_words_are_not():
     assert repeats_itself("the the the end.")
     assert repeats_itself("of the array of values of the array of values.")

@@ -34,7 +34,7 @@ def test_windows_hold_every_token_once_as_a_label_after_the_token_before_it():
 def test_bits_equal_those_of_each_document_by_itself_when_a_window_holds_all():
     heldout = _heldout([6, 11, 2])
     model = little_model(VOCAB, max_seq_len=64)
-    bits = token_bits(model, heldout, END)
+    bits = token_bits(model, heldout, END, 2048)
     expected = []
     for k in range(3):
         document = heldout.tokens[heldout.documents == k]
@@ -47,9 +47,18 @@ def test_bits_equal_those_of_each_document_by_itself_when_a_window_holds_all():
 
 def test_short_windows_batches_and_padding_change_no_token_count():
     heldout = _heldout([40, 25, 8])
-    bits = token_bits(little_model(VOCAB, max_seq_len=16), heldout, END)
+    bits = token_bits(little_model(VOCAB, max_seq_len=16), heldout, END, 2048)
     assert bits.shape == heldout.tokens.shape
     assert np.isfinite(bits).all() and (bits > 0).all()
+
+
+def test_windows_are_no_longer_than_they_may_be():
+    heldout = _heldout([40, 25, 8])
+    long = little_model(VOCAB, max_seq_len=64)
+    short = little_model(VOCAB, max_seq_len=16)
+    short.load_state_dict(long.state_dict())
+    assert token_bits(long, heldout, END, 16) == pytest.approx(token_bits(short, heldout, END, 2048), abs=1e-5)
+    assert (token_bits(long, heldout, END, 16) != token_bits(long, heldout, END, 2048)).any()
 
 
 def test_a_uniform_model_needs_log2_of_the_vocabulary_for_each_token_of_text():
@@ -57,7 +66,7 @@ def test_a_uniform_model_needs_log2_of_the_vocabulary_for_each_token_of_text():
     model = little_model(VOCAB, max_seq_len=16)
     with torch.no_grad():
         model.lm_head.weight.zero_()
-    result = bits_per_byte(token_bits(model, heldout, END), heldout)
+    result = bits_per_byte(token_bits(model, heldout, END, 2048), heldout)
     assert result.value == pytest.approx(40 * math.log2(VOCAB) / heldout.total_bytes, rel=1e-5)
     assert result.n == 2
 

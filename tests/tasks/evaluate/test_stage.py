@@ -1,7 +1,9 @@
 """The evaluate stage on a road in miniature: every score where it belongs, and the same each time."""
 
+import logging
 import math
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +12,11 @@ import torch
 from infra.errors import BadInput
 from infra.params import Runtime
 from infra.store import Artifact, Store
+from model.config import LSTMConfig
+from tasks.chat_session import ChatSession
 from tasks.evaluate import EvaluateParams, evaluate
+from tasks.evaluate.measure import measure_all
+from tasks.training import Model
 from tests.tasks.little_road import little_road, models
 
 PARAMS = EvaluateParams(max_new_tokens=12, questions=20, pairs=20)
@@ -132,6 +138,54 @@ def test_a_model_with_another_tokenizer_is_refused(road, tmp_path):
             {name: other.open(artifact.ref) for name, artifact in made.items()},
             EvaluateParams(max_new_tokens=5),
         )
+
+
+def test_answers_that_leave_no_room_for_a_question_are_refused_before_any_work(road, caplog):
+    store, made = road
+    context = 96
+    with pytest.raises(BadInput, match=rf"{context} tokens of an answer leave no room .* {context} that \w+/\w+ takes"):
+        _run(store, made, EvaluateParams(max_new_tokens=context))
+    with caplog.at_level(logging.WARNING, logger="sluice.evaluate"):
+        artifact = _run(store, made, EvaluateParams(max_new_tokens=context - 20, questions=20, pairs=0))
+    left_out = artifact.manifest.counts.dropped["too_long"]
+    assert left_out and f"{left_out} of 11 questions are not asked" in caplog.text
+
+
+def test_a_model_given_twice_is_measured_once(road):
+    store, made = road
+    params = EvaluateParams(questions=2, pairs=0, max_new_tokens=4, heldout_tokens=200)
+    twice = evaluate.run(
+        store, tokens=made["tokens"], chat=made["chat-data"], models=[made["pretrain"]] * 2, params=params
+    )
+    assert twice.read_table("answers").num_rows == 2 * 2  # two ways of asking a base model
+
+
+def test_a_model_that_writes_no_text_is_refused(road, monkeypatch):
+    store, made = road
+    lstm = LSTMConfig(vocab_size=300, hidden_size=8, n_layers=1, max_seq_len=96)
+    monkeypatch.setattr(Model, "shape", property(lambda self: lstm))
+    with pytest.raises(BadInput, match="is an LSTM, which is there to compare losses with: it writes no text"):
+        _run(store, made, EvaluateParams(max_new_tokens=7))
+    with pytest.raises(BadInput, match="it writes no text"):
+        ChatSession.open(made["pretrain"])
+
+
+def test_a_model_that_fails_is_told_before_the_others_are_through(road, monkeypatch):
+    _, made = road
+    done = []
+
+    def fail_or_wait(model, work, go_on):
+        if model.stage == "sft":
+            raise ValueError("no weights")
+        for _ in range(100):
+            time.sleep(0.05)
+            go_on()
+        done.append(model.ref)
+
+    monkeypatch.setattr("tasks.evaluate.measure.measure", fail_or_wait)
+    with pytest.raises(ValueError, match="no weights"):
+        measure_all(models(made), None, 2, lambda *_: None)
+    assert done == []
 
 
 def test_without_questions_text_is_still_predicted(road):

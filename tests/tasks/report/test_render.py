@@ -92,6 +92,16 @@ def test_the_sentence_claims_only_what_the_intervals_allow():
     assert "not better than the unigram" in sentence(dataclasses.replace(report, prediction=tuple(beaten)))
 
 
+def test_the_best_answers_stand_beside_the_first_models_by_its_name():
+    report = example_report()
+    assert [note for name, _, note in tiles(report) if name.startswith("ROUGE-L")] == ["base 0.112"]
+    tuned = tuple(row for row in report.quality if row.name != "base")
+    notes = [note for name, _, note in tiles(dataclasses.replace(report, quality=tuned)) if name.startswith("ROUGE-L")]
+    assert notes and not notes[0].startswith("base")
+    alone = dataclasses.replace(report, quality=tuned[:1])
+    assert [note for name, _, note in tiles(alone) if name.startswith("ROUGE-L")] == [""]
+
+
 def test_a_funnel_that_leaks_is_not_called_sound():
     report = example_report()
     assert "adds up</span>" in render(report) and "does not add up" not in render(report)
