@@ -8,6 +8,7 @@ from prefect import flow
 from flows.config import PretrainConfig, PretrainSections
 from flows.places import files_of
 from flows.road import Road, result_row, walking
+from infra.errors import BadInput
 from infra.stage import Source
 from infra.store import Artifact
 from tasks.pretrain import check_start
@@ -30,6 +31,8 @@ def pretrain_road(road: Road, config: PretrainSections, documents: Artifact, sta
     if start is None:
         tokenizer, tokens = tokens_road(road, config, documents)
     else:
+        if start.stage not in Model.accepts:
+            raise BadInput(f"start_from: {start.ref} is no model; give one of {', '.join(Model.accepts)}")
         model = Model(start.store, start.manifest)
         check_start(config.pretrain, model)
         tokenizer = vocabulary_of(model)

@@ -100,7 +100,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def parse_set(setting: str) -> dict[str, Any]:
+def _parse_set(setting: str) -> dict[str, Any]:
     """`a.b=value` -> {"a": {"b": value}}; the value is read as YAML."""
     place, equals, text = setting.partition("=")
     if not equals or not all(place.split(".")):
@@ -115,10 +115,10 @@ def parse_set(setting: str) -> dict[str, Any]:
 
 
 def settings_of(sets: Sequence[str]) -> dict[str, Any]:
-    """All `a.b=value` as one layer, a later one over an earlier one."""
+    """All `a.b=value` as one layer, a later one over an earlier one, and in place of what it is an alternative to."""
     values: dict[str, Any] = {}
     for setting in sets:
-        values = _laid_over(values, parse_set(setting), by_layers=False)
+        values = _laid_over(values, _parse_set(setting), by_layers=False)
     return values
 
 
@@ -132,12 +132,12 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _laid_over(base: Mapping[str, Any], over: Mapping[str, Any], by_layers: bool) -> dict[str, Any]:
-    """As `merged`, or with nothing but what `over` says in another's place."""
+    """As `merged`; not by layers: both say how one layer is, so that proportions may come before the width."""
     result = dict(base)
     for name, value in over.items():
         old = result.get(name)
         if isinstance(old, dict) and isinstance(value, dict):
-            gone = _replaced(name, value) if by_layers else set()
+            gone = _replaced(name, value) | (_proportions(name, old, value) if by_layers else set())
             result[name] = _laid_over({key: kept for key, kept in old.items() if key not in gone}, value, by_layers)
         else:
             result[name] = value
@@ -148,8 +148,13 @@ def _replaced(section: str, values: Mapping[str, Any]) -> set[str]:
     """The keys of an earlier layer's section that go when a later one has these values."""
     ways = ALTERNATIVES.get(section, ())
     chosen = [choosing for choosing, _ in ways if choosing & values.keys()]
-    replaced = {key for choosing, whole in ways if chosen and choosing not in chosen for key in whole}
-    return replaced.union(*(keys for name, keys in PROPORTIONS.get(section, {}).items() if name in values))
+    return {key for choosing, whole in ways if chosen and choosing not in chosen for key in whole}
+
+
+def _proportions(section: str, before: Mapping[str, Any], values: Mapping[str, Any]) -> set[str]:
+    """The keys of an earlier layer's section that were chosen for another value than a later one has."""
+    changed = [name for name in PROPORTIONS.get(section, {}) if name in values and values[name] != before.get(name)]
+    return {key for name in changed for key in PROPORTIONS[section][name]}
 
 
 def _known_keys(config: type[BaseModel], place: Sequence[int | str]) -> list[str]:

@@ -24,6 +24,7 @@ _KEPT_BYTES = 1 << 27
 """Probabilities that one layer may keep for its backward pass; above it they are computed again."""
 _BLOCKED_DTYPES = (torch.float32, torch.bfloat16)
 _VARLEN_DTYPES = (torch.bfloat16, torch.float16)
+_FLASH_WIDEST = 256
 
 
 class Visible:
@@ -56,7 +57,7 @@ class Visible:
 
 def takes_offsets(device: torch.device, dtype: torch.dtype, head_size: int) -> bool:
     """Whether torch's varlen attention runs: it is FlashAttention's own kernel and, unlike the others, pads nothing."""
-    if device.type != "cuda" or dtype not in _VARLEN_DTYPES or head_size % 8 or head_size > 256:
+    if device.type != "cuda" or dtype not in _VARLEN_DTYPES or head_size % 8 or head_size > _FLASH_WIDEST:
         return False
     return torch.cuda.get_device_capability(device) >= (8, 0)
 
@@ -98,7 +99,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, visible: Visible | None, causal: 
     if trains and blocked and not torch.compiler.is_compiling():
         result: Tensor = _BlockedAttention.apply(q, k, v, None if visible is None else visible.added)
         return result
-    flash = mask is None and q.dtype in _VARLEN_DTYPES
+    flash = mask is None and q.dtype in _VARLEN_DTYPES and q.shape[3] <= _FLASH_WIDEST
     if q.device.type == "cuda" and q.shape[2] != k.shape[2] and not flash:
         # CUDA's other kernel that holds no scores, the one for masks and fp32, knows no groups (torch 2.13).
         k, v = (x.repeat_interleave(q.shape[2] // k.shape[2], dim=2) for x in (k, v))

@@ -216,6 +216,9 @@ class Trainer:
                 held_out = self.held_out.get(self._seq_len)
                 if held_out is not None and (last or _due(step, self.job.validate_every)):
                     row |= {f"val_{name}": value for name, value in self.validate(held_out).items()}
+                    loss = row.get("val_loss", 0.0)
+                    if not math.isfinite(loss):  # which would be the best of all to whoever compares
+                        raise FloatingPointError(f"step {step}: validation loss {loss}; lower the learning rate")
                 self.weights.keep(row.get("val_loss"))
                 if log is not None:
                     log.write(row)

@@ -132,11 +132,9 @@ def _scale(gradient: Tensor, scale: Tensor) -> Tensor:
 
     CUDA does that to tensors without dimensions, so that all of a bf16 gradient would be off by one factor.
     """
-    if gradient.dtype == scale.dtype:
+    if gradient.dtype == scale.dtype or gradient.device.type == "cpu":
         return gradient.mul_(scale)
-    for rows in _cuts(len(gradient), max(1, _CPU_SLICE // gradient.shape[1])):
-        gradient[rows] = gradient[rows] * scale[None]
-    return gradient
+    return gradient.copy_(gradient * scale[None])
 
 
 def _to_gradient(logits: Tensor, labels: Tensor, z_loss: float, need_gradient: bool) -> Tensor:

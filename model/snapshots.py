@@ -7,7 +7,6 @@ goes on writes the same files again.
 """
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,9 +43,7 @@ class KeptWeights:
         """Keep the weights of the step that was just done, where the export may need them."""
         state = self.state
         if self.job.export == "best":
-            if val_loss is None or not math.isfinite(val_loss):
-                return
-            if state.best_loss is not None and val_loss >= state.best_loss:
+            if val_loss is None or (state.best_loss is not None and val_loss >= state.best_loss):
                 return
             state.best_step, state.best_loss = state.step, val_loss
         elif state.step not in self.wanted():

@@ -56,20 +56,24 @@ class Shown:
         for segment in self.course.segments:
             reading = self.readings[segment.phase]
             split = reading.files[0].split
-            beyond: list[tuple[int, str, float]] = []  # (steps that keep to it, domain, passes of all)
+            beyond: list[tuple[int, str, float]] = []  # (steps that keep to it, domain, passes before)
             for domain, passes in self._passes(segment, segment.steps).items():
-                if domain in reading.limits:
-                    room = reading.limits[domain] - shown_before[split, domain] + ROUNDING
-                    steps = self._steps_within(segment, domain, room)
-                    if steps < segment.steps:
-                        beyond.append((steps, domain, shown_before[split, domain] + passes))
+                before = shown_before[split, domain]
                 shown_before[split, domain] += passes
+                if domain in reading.limits:
+                    steps = self._steps_within(segment, domain, reading.limits[domain] - before + ROUNDING)
+                    if steps < segment.steps:
+                        beyond.append((steps, domain, before))
             if beyond:
-                steps, domain, passes = min(beyond)
+                steps, domain, before = min(beyond)
+                limit, steps = reading.limits[domain], segment.first_step + steps
+                keeps = f"{steps:,} steps keep to that: train for no more" if steps else "train for fewer steps"
+                if before > limit + ROUNDING:
+                    keeps = f"{before:.4g} before this phase already: train for less before it"
+                passes, last = shown_before[split, domain], segment.first_step + segment.steps
                 raise BadConfig(
-                    f"pretrain.max_epochs: by step {segment.first_step + segment.steps:,} the {split} text of {domain}"
-                    f" is shown {passes:.4g} times, and {reading.limits[domain]:g} are allowed;"
-                    f" {segment.first_step + steps:,} steps keep to that: train for no more, or raise it"
+                    f"pretrain.max_epochs: by step {last:,} the {split} text of {domain} is shown {passes:.4g} times,"
+                    f" and {limit:g} are allowed; {keeps}, or raise it"
                 )
 
     def _passes(self, segment: Segment, steps: int) -> dict[str, float]:
@@ -170,7 +174,6 @@ def readings_of(params: RowOrder, tokens: Tokens) -> list[Reading]:
     """
     if not params.phases:
         return [read_rows(tokens, params.seq_len, mixture=params.mixture, max_epochs=params.max_epochs)]
-    _check_names(params, tokens)
     readings: list[Reading] = []
     for phase, seq_len in zip(params.phases, params.seq_lens, strict=True):
         try:
@@ -190,7 +193,7 @@ def readings_of(params: RowOrder, tokens: Tokens) -> list[Reading]:
     return readings
 
 
-def _check_names(params: RowOrder, tokens: Tokens) -> None:
+def check_names(params: RowOrder, tokens: Tokens) -> None:
     """Domains that phases take over from the run must be there, though not in every phase.
 
     Raises:

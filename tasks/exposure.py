@@ -28,7 +28,7 @@ from tasks.training import METRICS
 STREAM_PLACE = re.compile(r"(?P<stream>[^:]+):(?P<offset>\d+)")
 STEP_PLACE = re.compile(r"(?P<step>\d+):(?P<row>\d+)")
 TEXT_START = 80  # characters of a document that are shown
-OWN_ORDER_UNTIL = 2  # versions of `pretrain` in which a phase's own limit of epochs began the order of its rows anew
+OWN_ORDER_UNTIL = 3  # versions of `pretrain` in which a phase's own limit of epochs began the order of its rows anew
 
 
 @dataclass(frozen=True)
@@ -99,14 +99,24 @@ def shown_by(model: Artifact) -> Shown:
     """
     given = {name: value for name, value in model.manifest.params.items() if name in RowOrder.model_fields}
     order = RowOrder.model_validate(given)
-    limited = any(phase.max_epochs is not None or phase.mixture is not None for phase in order.phases)
-    if limited and model.manifest.code.stage_version <= OWN_ORDER_UNTIL:
-        raise BadInput(
-            f"{model.ref} was made by an older Sluice, whose phases with limits or mixtures of their own drew rows in"
-            f" another order: ask that one (git {model.manifest.code.git_sha or 'unknown'})"
-        )
     tokens = model.parent("tokens")
-    return shown(order, Tokens(tokens.store, tokens.manifest), model.manifest.metrics["steps"])
+    run = shown(order, Tokens(tokens.store, tokens.manifest), model.manifest.metrics["steps"])
+    if model.manifest.code.stage_version <= OWN_ORDER_UNTIL and _had_more_orders(order, run):
+        raise BadInput(
+            f"{model.ref} was made by an older Sluice, in which a limit of epochs gave a phase an order of rows of its"
+            f" own: ask that one (git {model.manifest.code.git_sha or 'unknown'})"
+        )
+    return run
+
+
+def _had_more_orders(order: RowOrder, run: Shown) -> bool:
+    """Whether phases that draw from one order of rows differ in the limit that their mixtures once carried."""
+    limits = [
+        order.max_epochs if phase.mixture is None and phase.max_epochs is None else phase.max_epochs
+        for phase in order.phases
+    ]
+    once = [(reading, str(limit)) for reading, limit in zip(run.readings, limits, strict=False) if reading.shares]
+    return len({*once}) > len({reading for reading, _ in once})
 
 
 def last_step(model: Artifact) -> int:

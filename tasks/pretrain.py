@@ -20,7 +20,7 @@ from model.config import LSTMConfig, ModelConfig, OptimConfig
 from model.job import Phase
 from model.outliers import SkipConfig
 from model.schedule import phases_that_learn_nothing
-from tasks.course import phase_steps, phases_of, readings_of, shown_of, steps_of
+from tasks.course import check_names, phase_steps, phases_of, readings_of, shown_of, steps_of
 from tasks.row_order import RowOrder
 from tasks.shape import Shape
 from tasks.tokenizer import Vocabulary, vocabulary_of
@@ -121,6 +121,8 @@ def check_start(params: PretrainParams, model: Model) -> None:
         raise BadConfig(f"pretrain.objective: {model.ref} was trained by the objective {kind}: go on with that")
     if isinstance(shape, LSTMConfig) and (problem := _other_context(params, longest)):
         raise BadConfig(f"pretrain: {problem}")
+    if isinstance(shape, LSTMConfig) and params.seq_len > longest and not params.phases:
+        raise BadConfig(f"pretrain.seq_len: {model.ref} is an LSTM for {longest} tokens: take rows of no more")
     stretched = any(phase.rope_theta is not None or phase.rope_scaling is not None for phase in params.phases[:1])
     if params.seq_lens[0] > longest and not stretched:
         raise BadConfig(
@@ -137,7 +139,7 @@ def _other_context(params: PretrainParams, longest: int) -> str:
     return ""
 
 
-@stage("pretrain", version=3, libraries=("torch", "deepspeed"), tables={})
+@stage("pretrain", version=4, libraries=("torch", "deepspeed"), tables={})
 def pretrain(
     tokens: Tokens, tokenizer: Vocabulary, model: Model | None, params: PretrainParams, runtime: Runtime, out: Draft
 ) -> None:
@@ -159,6 +161,7 @@ def pretrain(
         check_start(params, model)
     shape = shape_of(params, encoder.vocab_size) if model is None else model.shape
     check_layout("pretrain", "lm", params.optim, runtime, params.seq_lens, shape)
+    check_names(params, tokens)
     readings = readings_of(params, tokens)
     held_out = held_out_files(tokens, params, out.log)
     steps = steps_of(params, readings[0].n_rows)

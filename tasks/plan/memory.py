@@ -126,6 +126,7 @@ def inference_bytes(
     return bytes_per_weight * params, 2.0 * 2 * layers * kv_width * seq_len * batch
 
 
-def checkpoint_bytes(recipe: Recipe, params: float, optimizer: Optimizer = "adamw") -> float:
-    """One resumable checkpoint of a run at ZeRO 1: weights, master weights and moments."""
-    return (recipe.weights + recipe.optimizer(1, optimizer)) * params
+def checkpoint_bytes(recipe: Recipe, params: float, devices: int, optimizer: Optimizer = "adamw") -> float:
+    """One resumable checkpoint of a run at the stage that nobody chose (0 on one device, else 1): weights, moments and
+    the master weights that the stage keeps."""
+    return (recipe.weights + recipe.optimizer(0 if devices == 1 else 1, optimizer)) * params

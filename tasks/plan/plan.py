@@ -179,7 +179,7 @@ def plan(asked: PlanParams) -> Plan:
     weights, cache = memory.inference_bytes(
         params, layers=sizes.layers, kv_width=sizes.kv_width, seq_len=asked.seq_len, batch=1
     )
-    checkpoint = memory.checkpoint_bytes(memory.OURS, params, asked.optimizer)
+    checkpoint = memory.checkpoint_bytes(memory.OURS, params, asked.gpus, asked.optimizer)
     kwh = gpu_hours * device.power * (1 + asked.host_share) * asked.pue / WATT_HOURS
     return Plan(
         params=params,
@@ -200,7 +200,7 @@ def plan(asked: PlanParams) -> Plan:
         inference_weights=weights,
         inference_cache=cache,
         checkpoint=checkpoint,
-        checkpoint_published=memory.checkpoint_bytes(memory.PUBLISHED, params, asked.optimizer),
+        checkpoint_published=memory.checkpoint_bytes(memory.PUBLISHED, params, asked.gpus, asked.optimizer),
         checkpoint_storage=checkpoint * asked.checkpoints,
         gpu_cost=gpu_hours * (device.price if asked.price is None else asked.price),
         people_cost=asked.people * asked.salary * days / YEAR_DAYS,

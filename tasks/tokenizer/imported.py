@@ -6,7 +6,7 @@ Its normaliser, pre-tokenizer, model and ids stay as they are. Three things are 
   of its vocabulary where it lacks them.
 - Special tokens never come out of text, neither ours nor those that the tokenizer brings. Unigram vocabularies hold
   `</s>` as a piece like others; text that looks like it is cut after its first character. (What a vocabulary has for
-  characters that it does not know, as `[UNK]`, still comes out of those.)
+  characters that it does not know, as `[UNK]`, still comes out of those, and so does a token of one character.)
 - What it would put around each text (`[CLS]`, `<s>`) is taken off: documents are put together by us.
 """
 
@@ -57,7 +57,7 @@ def import_tokenizer(
         raise BadInput(f"{name}: {twice!r} cannot mark two things ({told}): give end_of_text or pad another token")
     spec |= {"post_processor": None, "truncation": None, "padding": None}
     tokenizer = _with_specials(spec, names)
-    theirs = [token for token in _specials(spec) if token not in names and token != _unknown(spec)]
+    theirs = [token for token in _specials(spec) if token not in names and token != _unknown(spec) and len(token) > 1]
     if taken := _from_text(tokenizer, [*names, *theirs]):
         spec["pre_tokenizer"] = _cutting(spec["pre_tokenizer"], taken)
         tokenizer = _with_specials(spec, names)

@@ -118,7 +118,7 @@ def read_rows(
         inherited: the weights are the whole run's: those of other domains than there are here do not count.
         max_epochs: how often a row may be shown, of all domains or domain by domain; None: as the recipe says, or any
             number.
-        inherited_limits: the same of `max_epochs`.
+        inherited_limits: the same of `max_epochs`; a recipe for just these rows may have a lower one.
 
     A domain that does not fill a row is left out of a recipe and of inherited weights; where its own are given for just
     these rows, that is a mistake.
@@ -168,6 +168,8 @@ def read_rows(
         )
     kept = tuple(file for file in files if file.domain in there)
     told_of = {domain: _limit(max_epochs, domain, most) for domain in there}
+    if inherited_limits and not inherited and most is not None:
+        told_of = {domain: most if limit is None else min(limit, most) for domain, limit in told_of.items()}
     limits = {domain: limit for domain, limit in told_of.items() if limit is not None}
     reading = Reading(kept, seq_len, shares, limits, left_out)
     for stream, size in zip(reading.streams, reading.sizes, strict=True):

@@ -44,6 +44,9 @@ def test_heads_and_inner_width_go_with_the_width_they_were_chosen_for(profile):
     for order in (1, -1):
         said = resolve("pretrain", profile, None, ["pretrain.shape.n_heads=2", *wider][::order]).pretrain.shape
         assert (said.n_heads, said.hidden_size, said.intermediate_size) == (2, 512, None)
+    profiles = resolve("pretrain", profile).pretrain.shape
+    same = resolve("pretrain", profile, None, [f"pretrain.shape.hidden_size={profiles.hidden_size}"]).pretrain.shape
+    assert same == profiles
     kept = resolve("pretrain", profile, None, ["pretrain.shape.n_layers=3"]).pretrain.shape
     assert kept.n_heads and kept.intermediate_size and kept.n_layers == 3
 
@@ -53,6 +56,13 @@ def test_heads_and_inner_width_go_with_the_width_they_were_chosen_for(profile):
 def test_one_way_to_say_how_long_a_run_is_takes_the_place_of_another(profile, said):
     values = resolve("pretrain", profile, None, [f"pretrain.{said}"]).pretrain.model_dump(exclude_unset=True)
     assert {"steps", "tokens", "epochs", "phases"} & values.keys() == {said.partition("=")[0]}
+
+
+def test_the_last_setting_takes_the_place_of_those_it_is_an_alternative_to():
+    said = ["pretrain.steps=100", "pretrain.shape.depth=6", "pretrain.epochs=3", "pretrain.shape.preset=30m"]
+    chosen = resolve("pretrain", "demo", None, said).pretrain
+    assert (chosen.steps, chosen.epochs, chosen.shape.depth, chosen.shape.preset) == (None, 3, None, "30m")
+    assert resolve("pretrain", "demo", None, ["pretrain.shape.hidden_size=null", "pretrain.shape.depth=3"])
 
 
 def test_a_file_may_hold_sections_of_other_flows_but_a_setting_may_not(tmp_path):

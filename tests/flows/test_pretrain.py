@@ -7,7 +7,7 @@ import pytest
 from flows.config import PretrainConfig
 from flows.pretrain import pretrain_road
 from flows.resolving import resolve
-from infra.errors import BadConfig
+from infra.errors import BadConfig, BadInput
 from infra.stage import Stage
 from infra.store import Artifact
 from tasks.pretrain import PretrainParams
@@ -35,6 +35,8 @@ def test_a_run_that_starts_from_a_model_takes_its_tokenizer(store):
     further = RecordingRoad(made)
     with pytest.raises(BadConfig, match=r"pretrain.seq_len: dpo/.* has 96 positions, and rows have 256"):
         pretrain_road(further, PretrainConfig(), made["mix"], made["dpo"])
+    with pytest.raises(BadInput, match=r"start_from: tokens/.* is no model; give one of imported-model, pretrain, sft"):
+        pretrain_road(further, PretrainConfig(), made["mix"], made["tokens"])
     assert not further.given  # before anything is made
     pretrain_road(further, PretrainConfig(pretrain=PretrainParams(seq_len=64)), made["mix"], made["dpo"])
     assert list(further.given) == ["tokens", "pretrain"]

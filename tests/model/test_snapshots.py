@@ -5,12 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from model import snapshots
 from model.averaging import Average, average_weights, averaged_steps
-from model.checkpoint import TrainState
-from model.job import Job
-from model.snapshots import KeptWeights, load_snapshot, mean_snapshot, prune, save_snapshot
-from tests.model.training_jobs import job
+from model.snapshots import load_snapshot, mean_snapshot, prune, save_snapshot
 
 
 def test_averaged_steps_end_with_the_last():
@@ -43,16 +39,3 @@ def test_pruning_leaves_what_is_wanted(tmp_path: Path):
         save_snapshot(tmp_path, step, {"w": torch.ones(1)})
     prune(tmp_path, [2, 9])
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000002.safetensors"]
-
-
-def test_a_loss_that_is_no_number_is_never_the_best(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(snapshots.dist, "get_rank", lambda: 1)  # which writes nothing
-    best = Job.model_validate_json(job(tmp_path, "best", export="best").read_text())
-    state = TrainState()
-    kept = KeptWeights(best, torch.nn.Linear(1, 1), state)  # type: ignore[arg-type]
-    found = []
-    for step, loss in enumerate([float("nan"), 2.0, float("nan"), None, 5.0, float("inf"), 1.0], start=1):
-        state.step = step
-        kept.keep(loss)
-        found.append(state.best_step)
-    assert found == [None, 2, 2, 2, 2, 2, 7] and state.best_loss == 1.0

@@ -14,7 +14,7 @@ from model.course import course_of, streams_of
 from model.data import MixedRows, TokenRows
 from model.job import Data, Job
 from model.mixture import Mixture
-from tasks.course import phases_of, readings_of, shown, steps_of
+from tasks.course import check_names, phases_of, readings_of, shown, steps_of
 from tasks.pretrain import PretrainParams
 from tasks.tokenizer import TokenizerParams, train_tokenizer
 from tasks.tokens import TokensParams
@@ -263,6 +263,21 @@ def test_the_runs_limit_holds_in_a_phase_with_a_mixture_of_its_own(tokens: Token
     shown(phased({"steps": 1}, {**twice, "max_epochs": 3}, max_epochs=1), tokens, 0).check()
     with pytest.raises(BadConfig, match=r"the train text of law is shown 1\.\d+ times, and 1 are allowed"):
         shown(phased({"steps": 1}, twice, max_epochs=1), tokens, 0).check()
+    recipe = {"steps": 1, "split": "anneal", "mixture": "recipe"}  # which allows 2
+    for run, phase, allowed in ((100, None, 2), (1, None, 1), (1, 5, 5)):
+        (reading,) = readings_of(phased({**recipe, "max_epochs": phase}, max_epochs=run), tokens)
+        assert set(reading.limits.values()) == {allowed}
+
+
+def test_what_keeps_to_a_limit_is_told_truly(tokens: Tokens) -> None:
+    rows = readings_of(PretrainParams.model_validate(GIVEN), tokens)[0].n_rows
+    half = {"steps": rows // 12}
+    with pytest.raises(BadConfig, match=r"and 0.3 are allowed; 0.\d+ before this phase already: train for less before"):
+        shown(phased(half, {**half, "max_epochs": 0.3}), tokens, 0).check()
+    with pytest.raises(BadConfig, match=rf"{int(0.3 * rows / 6)} steps keep to that: train for no more, or raise it$"):
+        shown(phased({**half, "max_epochs": 0.3}), tokens, 0).check()
+    with pytest.raises(BadConfig, match=r"allowed; train for fewer steps, or raise it$"):
+        shown(phased({"steps": 1, "batch_size": rows, "max_epochs": 0.5}), tokens, 0).check()
 
 
 @pytest.mark.parametrize(
@@ -279,8 +294,10 @@ def test_the_runs_limit_holds_in_a_phase_with_a_mixture_of_its_own(tokens: Token
     ],
 )
 def test_domains_that_are_not_there_are_named_with_phases_too(tokens: Tokens, phase, run, message: str) -> None:
+    params = phased({"steps": 1, **phase}, **run)
     with pytest.raises(BadInput, match=message):
-        readings_of(phased({"steps": 1, **phase}, **run), tokens)
+        check_names(params, tokens)
+        readings_of(params, tokens)
 
 
 def test_a_limit_may_be_of_one_domain(tokens: Tokens) -> None:

@@ -14,7 +14,8 @@ from infra.store import Artifact
 from model.batching import sample_rows
 from model.data import TokenRows
 from tasks.encoding import Encoder
-from tasks.exposure import exposures, trace
+from tasks.exposure import OWN_ORDER_UNTIL, exposures, trace
+from tasks.pretrain import pretrain
 from tasks.tokenizer import TokenizerParams, train_tokenizer
 from tasks.tokens.files import prefixes, token_files
 from tasks.tokens.stage import TokensParams, tokens
@@ -56,6 +57,7 @@ class RunParams(Params):
     exported_steps: tuple[int, ...] = ()
     skipped: tuple[int, ...] = ()
     phases: tuple[dict[str, Any], ...] = ()
+    mixture: dict[str, float] | str = "natural"
     optim: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -142,11 +144,25 @@ def test_a_model_of_phases_is_traced_whatever_its_rates_are(road):
 def test_a_model_whose_rows_came_in_an_order_of_before_is_not_told_wrongly(road):
     store, mixed, tokenized, model = road
     phases = ({"name": "main", "steps": 6}, {"name": "anneal", "steps": 3, "max_epochs": 2.0})
-    older = _stage(_pretrain, "pretrain").run(store, tokens=tokenized, params=RunParams(phases=phases))
-    with pytest.raises(BadInput, match=r"made by an older Sluice, whose phases .* drew rows in another order"):
+    drawn = RunParams(phases=phases, mixture={"general": 1})
+
+    def made(version, params):
+        stage = Stage(
+            _pretrain, name="pretrain", version=version, libraries=(), tables={}, one_to_one=False, fingerprint=None
+        )
+        return stage.run(store, tokens=tokenized, params=params)
+
+    assert pretrain.stage_version == OWN_ORDER_UNTIL + 1  # raised for it, so that no version has both orders
+    older = made(OWN_ORDER_UNTIL, drawn)
+    with pytest.raises(BadInput, match="made by an older Sluice, in which a limit of epochs gave a phase an order"):
         trace(older, "9:3")
     seen = {made.ref: made for made in exposures(store, mixed, 0, 0)}
     assert seen[older.ref].text.startswith("not known: ") and seen[model.ref].text.startswith("seen ")
+    assert trace(made(OWN_ORDER_UNTIL + 1, drawn), "9:3")
+    assert trace(made(OWN_ORDER_UNTIL, RunParams(phases=phases)), "9:3")  # all text as one: the order was the same
+    for phase in phases:
+        phase["max_epochs"] = 2.0
+    assert trace(made(OWN_ORDER_UNTIL, RunParams(phases=phases, mixture={"general": 1})), "9:3")
 
 
 def test_a_row_of_a_step_leads_to_the_documents_whose_tokens_it_holds(road):

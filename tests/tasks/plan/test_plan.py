@@ -67,6 +67,7 @@ def test_our_recipe_keeps_weights_and_gradients_in_fp32_and_a_second_copy_at_sta
     assert {one.buffers for one in made.training} == {2 * 8e9 + 4 * 500e6}  # autocast's copies, a bucket of gradients
     assert {one.buffers for one in plan(PlanParams(params=8e9, gpus=1)).training} == {2 * 8e9}
     assert (made.checkpoint, made.checkpoint_published) == (16 * 8e9, 14 * 8e9)
+    assert plan(PlanParams(params=8e9, gpus=1)).checkpoint == 12 * 8e9  # ZeRO 0 where nobody chose
 
 
 def test_muon_has_one_moment_but_an_empty_second_at_stages_1_and_2_and_no_stage_3():
@@ -109,7 +110,7 @@ def test_the_plan_is_of_what_deepspeed_keeps(tmp_path):
     assert dtype == str(torch.float32)
     assert kept == pytest.approx(one.weights + one.optimizer, rel=0.01)
     written = sum(path.stat().st_size for path in (tmp_path / "x").iterdir())
-    assert written == pytest.approx(plan(PlanParams(params=n_params)).checkpoint, rel=0.05)
+    assert written == pytest.approx(plan(PlanParams(params=n_params, gpus=2)).checkpoint, rel=0.05)
 
 
 def test_the_loss_holds_one_slice_of_logits_where_the_usual_plan_holds_all():
