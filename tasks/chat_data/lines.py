@@ -127,7 +127,9 @@ def letter_share(text: str) -> float:
 
 
 def paragraph(lines: Sequence[str], start: int) -> str:
-    """The paragraph that begins at a line: a line that ends no sentence goes on in the next one, unless that is code.
+    """The paragraph that begins at a line: a line that ends no sentence goes on in the next one.
+
+    It does not go on in code, nor in a name or a signature: the next definition begins there.
 
     Args:
         lines: raw lines.
@@ -136,6 +138,8 @@ def paragraph(lines: Sequence[str], start: int) -> str:
     for line in lines[start + 1 : start + MAX_PARAGRAPH_LINES]:
         following = clean(line)
         if TERMINAL.search(text) or not following or is_code(line) or BULLET.match(line) or text.endswith(":"):
+            break
+        if is_identifier(following) or signature_name(following):
             break
         text = f"{text} {following}"
     return text

@@ -90,7 +90,8 @@ def parse_row(line: bytes, doc_id: str, split: SplitParams) -> Conversation | Pr
         split: decides the side of a row that names none, by a hash of what is asked first.
 
     Raises:
-        BadRowError: `not_json`, `not_a_row`, `bad_message` (role or content) or `no_answer`.
+        BadRowError: `not_json`, `not_a_row`, `bad_message` (role or content), `bad_doc_id`, `bad_kind` (no text that
+            UTF-8 can hold) or `no_answer`.
     """
     try:
         row = json.loads(line)
@@ -101,6 +102,9 @@ def parse_row(line: bytes, doc_id: str, split: SplitParams) -> Conversation | Pr
     given = row.get("doc_id")
     doc_id = str(given) if isinstance(given, str | int) else doc_id
     kind = row["kind"] if isinstance(row.get("kind"), str) else GIVEN
+    for name, value in (("doc_id", doc_id), ("kind", kind)):
+        if not _is_utf8(value):
+            raise BadRowError(f"bad_{name}")
     if "messages" in row:
         messages = _messages(row["messages"])
         if len(messages) < 2 or messages[-1]["role"] != "assistant" or messages[-2]["role"] != "user":

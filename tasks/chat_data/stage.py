@@ -1,19 +1,17 @@
 """The `chat-data` stage: conversations to learn answering from, and preferences to learn better answers from.
 
 Conversations are mined from the final text of a mix (`mine.py`), read from a user's files (`rows.py`), or both. A page
-lends its side of the split to its questions, so that held-out questions come from held-out pages. A question or an
-answer occurs once in all files; where a training page and a held-out one say the same, the held-out one keeps it.
-Documents and lines are streamed; what is held is one 64-bit number a question and one an answer.
+lends its side of the split to its questions, so that held-out questions come from held-out pages. All sources are read
+once a side, held-out sides first, and nothing is written that a side before has taken (`once.py`). Documents and lines
+are streamed.
 """
 
-import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
 
-import xxhash
 from pydantic import Field
 
 from infra.errors import BadInput
@@ -22,13 +20,14 @@ from infra.split import SPLITS, Split, SplitParams
 from infra.stage import Draft, Source, stage
 from tasks.chat import Message
 from tasks.chat_data.mine import LANGUAGES, Pair, mine
+from tasks.chat_data.once import Once, fingerprint
 from tasks.chat_data.rejected import reject
 from tasks.chat_data.rows import BadRowError, Conversation, Preference, parse_row, read_lines
 from tasks.corpus import Corpus, read_labels, read_texts
 from tasks.documents import part_count
 from tasks.tokenizer import picked
 
-HELD_OUT: tuple[Split, ...] = ("test", "validation")
+SIDES: tuple[Split, ...] = ("test", "validation", "train")  # in the order they are collected: the first to ask keeps it
 OTHER_PAGES = 64  # answers of pages before that a rejected one may be taken from
 
 
@@ -50,9 +49,16 @@ class Ledger:
 
     def __init__(self) -> None:
         self.records: Counter[str] = Counter()  # documents and lines: used, or why not
+        self.examples: dict[str, str] = {}  # a line that was left out, by reason
         self.questions: Counter[str] = Counter()  # questions of documents and lines: kept, or why not
+        self.pairs: Counter[str] = Counter()  # preferences that lines give or that are built: kept, or why not
         self.kept: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
         self.preferences: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
+
+    def leave_out(self, reason: str, place: str) -> None:
+        """Count a line that is not used."""
+        self.records[reason] += 1
+        self.examples.setdefault(reason, place)
 
 
 class Files:
@@ -66,81 +72,80 @@ class Files:
         self.preferences = {split: create(f"preferences-{split}.jsonl") for split in SPLITS}
 
 
-class Once:
-    """Questions and answers seen so far, by a hash of their words."""
-
-    def __init__(self) -> None:
-        self._questions: set[int] = set()
-        self._answers: set[int] = set()
-
-    def repeats(self, question: str, answer: str) -> str | None:
-        """`duplicate_question` or `duplicate_answer`; else None, and both are taken."""
-        asked, said = _fingerprint(question), _fingerprint(answer)
-        if asked in self._questions:
-            return "duplicate_question"
-        if said in self._answers:
-            return "duplicate_answer"
-        self._questions.add(asked)
-        self._answers.add(said)
-        return None
-
-
 class Collector:
-    """Takes conversations in order, leaves out repeated ones, adds preferences and writes both."""
+    """Takes rows in order, leaves out repeated ones, builds preferences and writes both."""
 
     def __init__(self, files: Files, params: ChatDataParams) -> None:
         self.ledger = Ledger()
         self._files = files
         self._params = params
         self._once = Once()
-        self._others: dict[str, deque[str]] = {split: deque(maxlen=OTHER_PAGES) for split in SPLITS}
+        self._others: dict[str, deque[Conversation]] = {split: deque(maxlen=OTHER_PAGES) for split in SPLITS}
 
-    def add(self, conversations: list[Conversation]) -> int:
-        """Write what is new among the conversations of one document or line; returns how many."""
-        fresh = []
-        for conversation in conversations:
-            reason = self._once.repeats(" ".join(m["content"] for m in conversation.prompt), conversation.answer)
-            if reason:
-                self.ledger.questions[reason] += 1
-            else:
-                fresh.append(conversation)
-        kept = self._within_limit(fresh)
-        self.ledger.questions["beyond_max_per_document"] += len(fresh) - len(kept)
-        self.ledger.questions["kept"] += len(kept)
+    def add_page(self, conversations: list[Conversation]) -> int:
+        """Write what is new among the conversations mined from one page; returns how many."""
+        kept = self._new_ones(conversations)
         answers = [conversation.answer for conversation in kept]
         for place, conversation in enumerate(kept):
-            self._files.conversations[conversation.split].write(conversation.to_json() + "\n")
-            self.ledger.kept[conversation.split][conversation.kind] += 1
-            if self._params.preferences:
-                self._reject(conversation, answers[:place] + answers[place + 1 :])
+            self._write(conversation, answers[:place] + answers[place + 1 :])
         for conversation in kept:
-            self._others[conversation.split].append(conversation.answer)
+            self._others[conversation.split].append(conversation)
         return len(kept)
 
-    def prefer(self, preference: Preference) -> None:
-        """Write a preference that a user's file gives."""
-        self._files.preferences[preference.split].write(preference.to_json() + "\n")
-        self.ledger.preferences[preference.split][preference.kind] += 1
+    def add_row(self, row: Conversation | Preference) -> str | None:
+        """Write a row that a user's file gives; returns the reason if it is left out."""
+        reason = self._once.refusal(row, mined=False)
+        counter = self.ledger.pairs if isinstance(row, Preference) else self.ledger.questions
+        counter[reason or "kept"] += 1
+        if reason is not None:
+            return reason
+        self._once.take(row, mined=False)
+        if isinstance(row, Preference):
+            self._write_pair(row)
+        else:
+            self._write(row, [])
+            self._others[row.split].append(row)
+        return None
 
-    def _within_limit(self, conversations: list[Conversation]) -> list[Conversation]:
-        """At most `max_per_document`, chosen by hash and left in the order of the text."""
-        ranked = sorted(conversations, key=lambda conversation: _fingerprint(conversation.question))
-        chosen = set(map(id, ranked[: self._params.max_per_document]))
-        return [conversation for conversation in conversations if id(conversation) in chosen]
+    def _new_ones(self, conversations: list[Conversation]) -> list[Conversation]:
+        """Those that are new, at most `max_per_document`, chosen by hash and left in the order of the text."""
+        chosen: set[int] = set()
+        for place in sorted(range(len(conversations)), key=lambda place: fingerprint(conversations[place].question)):
+            reason = self._once.refusal(conversations[place], mined=True)
+            if reason is None and len(chosen) == self._params.max_per_document:
+                reason = "beyond_max_per_document"
+            self.ledger.questions[reason or "kept"] += 1
+            if reason is None:
+                self._once.take(conversations[place], mined=True)
+                chosen.add(place)
+        return [conversation for place, conversation in enumerate(conversations) if place in chosen]
+
+    def _write(self, conversation: Conversation, same_page: list[str]) -> None:
+        self._files.conversations[conversation.split].write(conversation.to_json() + "\n")
+        self.ledger.kept[conversation.split][conversation.kind] += 1
+        if self._params.preferences:
+            self._reject(conversation, same_page)
+
+    def _write_pair(self, pair: Preference) -> None:
+        self._files.preferences[pair.split].write(pair.to_json() + "\n")
+        self.ledger.preferences[pair.split][pair.kind] += 1
 
     def _reject(self, conversation: Conversation, same_page: list[str]) -> None:
-        others = list(self._others[conversation.split])
+        """Build a pair. Another answer to the same question is none that is worse."""
+        others = [other.answer for other in self._others[conversation.split] if other.prompt != conversation.prompt]
         worse = reject(conversation.question, conversation.answer, same_page, others)
-        if worse is not None:
-            kind, text = worse
-            self.prefer(
-                Preference(
-                    conversation.prompt, conversation.answer, text, conversation.doc_id, conversation.split, kind
-                )
-            )
+        if worse is None:
+            self.ledger.pairs["no_worse_answer"] += 1
+            return
+        kind, text = worse
+        pair = Preference(conversation.prompt, conversation.answer, text, conversation.doc_id, conversation.split, kind)
+        new = self._once.take_built(pair)
+        self.ledger.pairs["kept" if new else "duplicate_pair"] += 1
+        if new:
+            self._write_pair(pair)
 
 
-@stage("chat-data", version=1, tables={})
+@stage("chat-data", version=2, tables={})
 def chat_data(documents: Corpus | None, source: Source | None, params: ChatDataParams, out: Draft) -> None:
     """Mine conversations and preferences from a mix, read them from files, or both.
 
@@ -151,15 +156,15 @@ def chat_data(documents: Corpus | None, source: Source | None, params: ChatDataP
         raise BadInput("chat-data needs documents to mine, files of conversations as its source, or both")
     with ExitStack() as opened:
         collector = Collector(Files(out.path, opened), params)
-        for splits in (HELD_OUT, ("train",)):  # held-out pages first: what they say is theirs
+        for side in SIDES:
             for number, file in enumerate(source.files if source else ()):
-                collect_file(Path(file.path), file.name, splits, params, collector, count=splits == HELD_OUT)
-                out.progress(number + 1, len(source.files) if source else 0, f"{file.name}: {', '.join(splits)}")
+                collect_file(Path(file.path), file.name, side, params, collector)
+                out.progress(number + 1, len(source.files) if source else 0, f"{file.name}: {side}")
             if documents is not None:
                 for part in range(part_count(documents)):
-                    collect_part(documents, part, splits, params, collector)
+                    collect_part(documents, part, side, params, collector)
                     kept = collector.ledger.questions["kept"]
-                    out.progress(part + 1, part_count(documents), f"{kept:,} conversations; now {', '.join(splits)}")
+                    out.progress(part + 1, part_count(documents), f"{kept:,} conversations; now {side}")
     ledger = collector.ledger
     kept_rows = sum(counter.total() for counter in (*ledger.kept.values(), *ledger.preferences.values()))
     if not kept_rows:
@@ -169,12 +174,10 @@ def chat_data(documents: Corpus | None, source: Source | None, params: ChatDataP
     report(ledger, documents, source, out)
 
 
-def collect_part(
-    documents: Corpus, part: int, splits: tuple[Split, ...], params: ChatDataParams, collector: Collector
-) -> None:
-    """Mine the documents of one part that are on these sides of the split."""
+def collect_part(documents: Corpus, part: int, side: Split, params: ChatDataParams, collector: Collector) -> None:
+    """Mine the documents of one part that are on this side of the split."""
     labels = read_labels(documents, part)
-    wanted = [index for index, label in enumerate(labels) if label.split in splits]
+    wanted = [index for index, label in enumerate(labels) if label.split == side]
     if not wanted:
         return
     texts = read_texts(documents, part)
@@ -186,38 +189,32 @@ def collect_part(
             collector.ledger.records["no_questions_in_its_language"] += 1
         else:
             pairs = mine(texts[index].as_py(), params.max_answer_chars)
-            split = next(split for split in splits if split == label.split)
-            added = collector.add([conversation_of(pair, label.doc_id, split) for pair in pairs])
-            reason = "used" if added else "only_repeated_questions" if pairs else "no_question"
-            collector.ledger.records[reason] += 1
+            added = collector.add_page([conversation_of(pair, label.doc_id, side) for pair in pairs])
+            collector.ledger.records["used" if added else "only_repeats" if pairs else "no_question"] += 1
 
 
-def collect_file(
-    path: Path, name: str, splits: tuple[Split, ...], params: ChatDataParams, collector: Collector, count: bool
-) -> None:
-    """Take the rows of one file that are on these sides of the split.
-
-    Args:
-        count: count the lines that hold no row; the file is read once for each side.
-    """
-    for row in rows_of(path, name, params.split):
-        if isinstance(row, str):
-            collector.ledger.records[row] += count
-        elif row.split in splits and isinstance(row, Preference):
-            collector.prefer(row)
-            collector.ledger.records["used"] += 1
-        elif row.split in splits and isinstance(row, Conversation):
-            added = collector.add([row])
-            collector.ledger.records["used" if added else "only_repeated_questions"] += 1
-
-
-def rows_of(path: Path, name: str, split: SplitParams) -> Iterator[Conversation | Preference | str]:
-    """The row of each line of a file, or the reason why it holds none."""
+def collect_file(path: Path, name: str, side: Split, params: ChatDataParams, collector: Collector) -> None:
+    """Take the rows of one file that are on this side of the split. Lines without a row count with the first side."""
     for number, line in read_lines(path):
-        try:
-            yield parse_row(line, f"{name}:{number}", split) if line is not None else "too_long"
-        except BadRowError as error:
-            yield str(error)
+        place = f"{name}:{number}"
+        row = row_of(line, place, params.split)
+        if isinstance(row, str):
+            if side == SIDES[0]:
+                collector.ledger.leave_out(row, place)
+        elif row.split == side:
+            reason = collector.add_row(row)
+            if reason is None:
+                collector.ledger.records["used"] += 1
+            else:
+                collector.ledger.leave_out(reason, place)
+
+
+def row_of(line: bytes | None, place: str, split: SplitParams) -> Conversation | Preference | str:
+    """The row of a line of a file, or the reason why it holds none."""
+    try:
+        return parse_row(line, place, split) if line is not None else "too_long"
+    except BadRowError as error:
+        return str(error)
 
 
 def conversation_of(pair: Pair, doc_id: str, split: Split) -> Conversation:
@@ -235,6 +232,10 @@ def report(ledger: Ledger, documents: Corpus | None, source: Source | None, out:
     out.metrics["conversations"] = {split: _sorted(ledger.kept[split]) for split in SPLITS}
     out.metrics["preferences"] = {split: _sorted(ledger.preferences[split]) for split in SPLITS}
     out.metrics["questions"] = {"found": ledger.questions.total(), **_sorted(ledger.questions)}
+    out.metrics["pairs"] = {"found": ledger.pairs.total(), **_sorted(ledger.pairs)}
+    for reason, place in sorted(ledger.examples.items()):
+        out.log.warning("chat-data left out %d line(s) as %s, such as %s", ledger.records[reason], reason, place)
+    out.metrics["examples_left_out"] = dict(sorted(ledger.examples.items()))
     for split in SPLITS:
         if not ledger.kept[split]:
             out.log.warning("chat-data holds no %s conversation: too few pages on that side of the split", split)
@@ -242,8 +243,3 @@ def report(ledger: Ledger, documents: Corpus | None, source: Source | None, out:
 
 def _sorted(counter: Counter[str]) -> dict[str, int]:
     return {name: counter[name] for name in sorted(counter) if counter[name]}
-
-
-def _fingerprint(text: str) -> int:
-    """A hash of a text's words: case, punctuation and blanks do not make a question another one."""
-    return xxhash.xxh3_64_intdigest(" ".join(re.findall(r"\w+", text.lower())).encode())

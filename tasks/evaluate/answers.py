@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CHATML, PLAIN = "chatml", "plain"
 STOP, LENGTH = "stop", "length"  # why a generation ended: the model ended it, or the limit did
 # Part of every answer task's hash; raised when prompts, the reading of answers or a measure change.
-TASK_VERSION = 1
+TASK_VERSION = 2
 METRICS = ("rouge_l", "exact_form", "ended")
 
 # (prompts as ids, most new tokens, ids that end an answer) -> generated ids, with the ending id where there was one.

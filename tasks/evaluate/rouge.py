@@ -3,22 +3,34 @@
 The F1 of the longest common subsequence of words (Lin, 2004, "ROUGE: A Package for Automatic Evaluation of
 Summaries", section 3.1, with beta = 1), as the `rouge_score` package computes it without its stemmer. Two
 differences, none of which shows on English text: words of every alphabet count (`rouge_score` knows a-z and 0-9
-only, and would score any Russian answer 0), and each Han or Kana character is a word, since those scripts write no
-spaces.
+only, and would score any Russian answer 0), with the marks that combine with their letters (in NFC: how an accent is
+encoded does not matter); and each character of a script that writes no blanks between words (Han, Kana, Thai, Lao,
+Burmese, Khmer) is a word, with its marks.
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
-# A Han or Kana character by itself, or a run of letters and digits (underscore is no letter, as in rouge_score).
-_WORD = re.compile(
-    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|[^\W_\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+"
-)
+MARKS = ("Mn", "Mc")  # Unicode categories: vowel signs, accents, dakuten; `\w` has none of them
+_UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 
 
 def words(text: str) -> list[str]:
     """The lower-cased words of `text`, punctuation dropped."""
-    return _WORD.findall(text.lower())
+    text = unicodedata.normalize("NFC", text.lower())
+    marks = "".join(sorted(sign for sign in set(text) if unicodedata.category(sign) in MARKS))
+    return _word(marks).findall(text)
+
+
+@lru_cache(maxsize=1024)
+def _word(marks: str) -> re.Pattern[str]:
+    """One unspaced character, or a run of letters and digits (underscore is no letter, as in rouge_score)."""
+    letter, unspaced = rf"[^\W_{_UNSPACED}]", rf"(?=[^\W_])[{_UNSPACED}]"
+    if not marks:
+        return re.compile(f"{unspaced}|{letter}+")
+    return re.compile(f"{unspaced}[{marks}]*|{letter}(?:{letter}|[{marks}])*")
 
 
 def lcs_length(a: Sequence[str], b: Sequence[str]) -> int:

@@ -139,7 +139,7 @@ class Ledger:
 
 @stage(
     "evaluate",
-    version=2,
+    version=3,
     libraries=("torch", "tokenizers"),
     tables={"scores": SCORES, "answers": ANSWERS, "differences": DIFFERENCES},
 )

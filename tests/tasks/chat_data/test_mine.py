@@ -217,5 +217,21 @@ def test_wrapped_paragraphs_are_joined_up_to_a_sentence_end() -> None:
     assert paragraph(["Open line", ">>> code"], 0) == "Open line"
 
 
+@pytest.mark.parametrize("following", ["Future.return_value", "return_value() -> T", "class Future(Base)", "run()"])
+def test_a_paragraph_ends_where_the_next_definition_begins(following: str) -> None:
+    assert paragraph(["The value sent", "by its sender", following, "The value of the future."], 0) == (
+        "The value sent by its sender"
+    )
+
+
+def test_an_answer_does_not_run_over_into_the_next_definition() -> None:
+    text = (
+        "Future.sender\nsender() -> T\nThe value that was sent by its sender\n"
+        "Future.return_value\nreturn_value() -> T\nThe return value of the future.\n"
+        "Future.reset\nForget the value. For use between tests\nFuture.close\nLet go of the future for ever.\n"
+    )
+    assert answers(text) == ["The return value of the future.", "Let go of the future for ever."]
+
+
 def test_a_line_of_a_megabyte_costs_no_time_and_breaks_nothing() -> None:
     assert mine("a" + " " * 1_000_000 + "b\n" + "; " * 500_000 + "\nHeading\n" + "The word " * 200_000) == []

@@ -75,6 +75,8 @@ def test_a_preference_may_write_its_answers_as_texts_or_messages() -> None:
         (b'{"messages": [{"role": "tool", "content": "x"}]}', "bad_message"),
         (b'{"messages": [{"role": "user", "content": "  "}]}', "bad_message"),
         (b'{"messages": [{"role": "user", "content": "\\ud800"}]}', "bad_message"),
+        (b'{"messages": [], "doc_id": "\\ud800"}', "bad_doc_id"),
+        (b'{"prompt": "x", "chosen": "y", "rejected": "z", "kind": "\\udc00"}', "bad_kind"),
         (b'{"messages": []}', "no_answer"),
         (b'{"messages": [{"role": "user", "content": "x"}]}', "no_answer"),
         (b'{"messages": [{"role": "system", "content": "x"}, {"role": "assistant", "content": "y"}]}', "no_answer"),

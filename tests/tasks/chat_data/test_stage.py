@@ -67,18 +67,19 @@ def test_questions_take_the_side_of_their_page(store: Store) -> None:
 def test_counts_add_up(store: Store) -> None:
     odd = [
         document(90, text="Nothing to ask here"),
-        document(91, text=PAGES[1]["text"]),
+        document(91, text=PAGES[1]["text"]),  # asks what the limit has left of the page
         document(92, language="de"),
         document(93, text=""),
+        document(94, text=PAGES[1]["text"]),
     ]
     made = chat_data.run(store, documents=mixture(store, [PAGES, odd]), params=ChatDataParams(max_per_document=3))
     counts, metrics = made.manifest.counts, made.manifest.metrics
-    assert counts.in_.n == 28
-    assert counts.dropped == {"no_question": 2, "no_questions_in_its_language": 1, "only_repeated_questions": 1}
-    assert counts.used == 24
+    assert counts.in_.n == 29
+    assert counts.dropped == {"no_question": 2, "no_questions_in_its_language": 1, "only_repeats": 1}
+    assert counts.used == 25
     kept = {split: len(rows) for split, rows in conversations(made).items()}
     assert kept == {split: sum(metrics["conversations"][split].values()) for split in SPLITS}
-    assert counts.out.n == sum(kept.values()) == metrics["questions"]["kept"] == 24 * 3
+    assert counts.out.n == sum(kept.values()) == metrics["questions"]["kept"] == 24 * 3 + 1
     assert metrics["questions"]["found"] == sum(n for name, n in metrics["questions"].items() if name != "found")
     pairs = {split: len(rows) for split, rows in preferences(made).items()}
     assert pairs == {split: sum(metrics["preferences"][split].values()) for split in SPLITS} == kept
@@ -147,7 +148,109 @@ def test_a_users_files_are_read_beside_documents(store: Store) -> None:
     ]
     counts = made.manifest.counts
     assert counts.in_.n == 24 + 5
-    assert counts.dropped == {"not_json": 1, "only_repeated_questions": 1}
+    assert counts.dropped == {"not_json": 1, "duplicate_conversation": 1}
+    assert made.manifest.metrics["examples_left_out"] == {
+        "not_json": "a.jsonl:3",
+        "duplicate_conversation": "a.jsonl:4",
+    }
+
+
+def chat_line(question: str, answer: str, **fields: str) -> str:
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return json.dumps({"messages": messages, **fields})
+
+
+def pair_line(question: str, chosen: str, rejected: str, **fields: str) -> str:
+    return json.dumps({"prompt": question, "chosen": chosen, "rejected": rejected, **fields})
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c"), ("c", "b", "a"), ("b", "c", "a")])
+def test_no_side_is_given_what_another_side_asks_whatever_the_order_of_files(
+    store: Store, names: tuple[str, str, str]
+) -> None:
+    first = chat_data.run(store, documents=mixture(store, [PAGES]), params=ChatDataParams())
+    asked = [row for split in ("validation", "test") for row in conversations(first)[split]]
+    fed_back = [pair_line(row.question, row.answer, "No idea.", split="train") for row in asked]
+    said = [pair_line(f"Say it another way: {row.question}", row.answer, "No.", split="train") for row in asked]
+    given = dict(
+        zip(
+            names,
+            (
+                "\n".join([*fed_back, *said, pair_line("H?", "good", "bad", split="train")]),
+                pair_line("H?", "better", "worse", split="validation"),
+                "\n".join([chat_line("H?", "Yes.", split="train"), chat_line("T?", "Yes.", split="test")]),
+            ),
+            strict=True,
+        )
+    )
+    made = chat_data.run(
+        store, documents=mixture(store, [PAGES]), source=sources(store, **given), params=ChatDataParams()
+    )
+    counts, metrics = made.manifest.counts, made.manifest.metrics
+    assert counts.dropped == {"held_out_question": len(fed_back) + 2, "held_out_answer": len(said)}
+    assert preferences(made)["train"] == preferences(first)["train"]
+    assert [row.chosen for row in preferences(made)["validation"] if row.kind == "given"] == ["better"]
+    assert conversations(made)["train"] == conversations(first)["train"]
+    for name in ("questions", "pairs"):
+        assert metrics[name]["found"] == sum(n for reason, n in metrics[name].items() if reason != "found")
+    assert metrics["pairs"]["kept"] == sum(len(rows) for rows in preferences(made).values())
+
+
+def test_a_given_pair_is_taken_once(store: Store) -> None:
+    lines = [pair_line("Q?", "good", "bad", split="train"), pair_line("Q?", "good", "worse", split="train")]
+    made = chat_data.run(store, source=sources(store, a="\n".join(lines * 3)), params=ChatDataParams())
+    assert [row.rejected for row in preferences(made)["train"]] == ["bad", "worse"]
+    assert made.manifest.counts.dropped == {"duplicate_pair": 4}
+
+
+def test_a_pair_that_a_file_gives_is_not_built_again(store: Store) -> None:
+    first = chat_data.run(store, documents=mixture(store, [PAGES]), params=ChatDataParams())
+    given = sources(store, a="\n".join(row.to_json() for row in preferences(first)["train"]))
+    made = chat_data.run(store, documents=mixture(store, [PAGES]), source=given, params=ChatDataParams())
+    assert preferences(made) == preferences(first)
+    assert made.manifest.metrics["pairs"]["duplicate_pair"] == len(preferences(first)["train"])
+
+
+def test_questions_with_the_same_few_answers_are_all_taken(store: Store) -> None:
+    lines = [chat_line(f"Is {n} even?", ("Yes.", "No.")[n % 2]) for n in range(200)]
+    made = chat_data.run(store, source=sources(store, a="\n".join(lines)), params=ChatDataParams())
+    assert sum(map(len, conversations(made).values())) == made.manifest.counts.used == 200
+    assert all(conversations(made).values())
+
+
+def test_another_answer_to_the_same_question_is_not_the_worse_one(store: Store) -> None:
+    lines = [chat_line(f"Name a tree, number {n // 2}.", f"The tree{n} is one.", split="train") for n in range(80)]
+    made = chat_data.run(store, source=sources(store, a="\n".join(lines)), params=ChatDataParams())
+    others = {row.answer: row.question for row in conversations(made)["train"]}
+    pairs = [row for row in preferences(made)["train"] if row.kind == "other_page"]
+    assert len(others) == 80 and pairs
+    assert all(others[row.rejected] != row.prompt[-1]["content"] for row in pairs)
+
+
+def test_what_the_limit_drops_may_be_said_by_another_page(store: Store) -> None:
+    documents = mixture(store, [[document(1), document(2, text=page(1))]])
+    made = chat_data.run(store, documents=documents, params=ChatDataParams(max_per_document=2))
+    rows = conversations(made)["train"]
+    assert [row.doc_id for row in rows] == ["train001"] * 2 + ["train002"] * 2
+    assert len({row.answer for row in rows}) == 4
+    assert made.manifest.metrics["questions"] == {
+        "found": 8,
+        "kept": 4,
+        "beyond_max_per_document": 2,
+        "duplicate_question": 2,
+    }
+
+
+def test_a_row_that_utf8_cannot_hold_costs_that_row_only(store: Store) -> None:
+    lines = [
+        chat_line("One?", "First.", split="train"),
+        chat_line("Two?", "Second.", doc_id="page \ud83d"),
+        pair_line("Three?", "good", "bad", kind="x\udc00"),
+    ]
+    made = chat_data.run(store, source=sources(store, a="\n".join(lines)), params=ChatDataParams())
+    assert len(conversations(made)["train"]) == 1
+    assert made.manifest.counts.dropped == {"bad_doc_id": 1, "bad_kind": 1}
+    assert made.manifest.metrics["examples_left_out"] == {"bad_doc_id": "a.jsonl:2", "bad_kind": "a.jsonl:3"}
 
 
 def test_files_alone_are_enough(store: Store) -> None:

@@ -73,6 +73,25 @@ def test_rouge_l_of_other_alphabets_equals_the_reference_package_given_our_words
         assert rouge_l(reference, answer) > 0
 
 
+def test_the_marks_of_a_word_are_part_of_it():
+    assert words("किताब पढ़ो।") == ["किताब", "पढ़ो"]
+    assert rouge_l("किताब", "कातिब") == 0.0
+    assert words("שָׁלוֹם") == ["שָׁלוֹם".replace("\ufb2a", "\u05e9\u05c1")]
+    assert words("cafe\u0301 x\u0301y") == ["caf\u00e9", "x\u0301y"]
+    assert rouge_l("caf\u00e9", "CAFE\u0301") == 1.0
+
+
+def test_marks_alone_are_no_words():
+    assert words("\u2764\ufe0f ok \u0301 _\u0301") == ["ok"]
+
+
+def test_each_character_of_a_script_without_blanks_is_a_word():
+    assert words("ดีมาก") == ["ดี", "ม", "า", "ก"]
+    assert words("\u304b\u3099く") == ["が", "く"]
+    assert words("データ・型") == ["デ", "ー", "タ", "型"]
+    assert words("ab的cd") == ["ab", "的", "cd"]
+
+
 def test_identical_texts_score_one_and_texts_without_words_zero():
     assert rouge_l("Close the file.", "close THE file") == 1.0
     assert rouge_l("", "close") == rouge_l("close", "") == rouge_l("...", "...") == 0.0
