@@ -6,6 +6,9 @@ that the work is done. A failure leaves its one-line reason in `error.txt`.
 With SLUICE_WATCH_STDIN=1 the process ends as soon as its stdin does: whoever started it holds the other end of that
 pipe, so even `kill -9` of the starter leaves no orphan.
 
+Ranks meet at the file that SLUICE_MEETING names, or, without it, where MASTER_ADDR and MASTER_PORT say, at a store of
+torch's that listens on every interface of the machine. One rank by itself meets nobody and listens nowhere.
+
 `python -m model.train --build-extension` compiles what DeepSpeed needs on a CPU and ends, so that no run has to wait.
 """
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from model.job import Job
 
 WATCH = "SLUICE_WATCH_STDIN"
+MEETING = "SLUICE_MEETING"
 BUILD = "--build-extension"
 EXTENSION = "ShareMemCommBuilder"  # DeepSpeed's name
 DONE = "done.json"
@@ -68,7 +72,7 @@ def train(job: "Job") -> None:
     """Run a job as one rank of the process group that the environment describes (by default: alone)."""
     for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}.items():
         os.environ.setdefault(name, value)
-    os.environ.setdefault("MASTER_PORT", "0" if os.environ["WORLD_SIZE"] == "1" else "29500")
+    os.environ.setdefault("MASTER_PORT", "29500")
     import torch
 
     start_process_group(job.work.threads_per_rank)
@@ -112,7 +116,21 @@ def start_process_group(threads: int) -> None:
         load_extension()
     # Before anything asks for the current device: until it is set, that is the machine's first one for every rank.
     get_accelerator().set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    deepspeed.init_distributed("nccl" if on_gpu else "gloo", verbose=False)
+    backend = "nccl" if on_gpu else "gloo"
+    meet(backend)
+    deepspeed.init_distributed(backend, verbose=False)  # takes the group that is there
+
+
+def meet(backend: str) -> None:
+    """Join the other ranks without a socket that strangers could reach; where nothing says how, DeepSpeed does it."""
+    import torch.distributed as dist
+
+    rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1:
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    elif MEETING in os.environ:
+        place = f"file://{os.environ[MEETING]}"
+        dist.init_process_group(backend, init_method=place, rank=rank, world_size=world_size)
 
 
 def keep_freed_memory() -> None:

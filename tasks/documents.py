@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from infra.errors import BadInput
 from infra.store import Artifact
+from tasks.extract.records import part_borders
 
 BASE = "documents"  # table with one row a document
 KEPT = "kept"  # table with the rows that a stage keeps
@@ -137,6 +138,19 @@ def lineage(ref: Artifact, part: int, *, through_mix: bool = False) -> list[Step
         if role is None or (step.artifact.stage == "mix" and not through_mix):
             return steps
         steps.append(_parent_step(step, role))
+
+
+def crawl_file(base: Step, name: str) -> str:
+    """Where the file `name` lay that a part of an `extract` was cut from: two files of a crawl may have one name.
+
+    The name alone where the crawl's files were an artifact's, or the base is no extract.
+    """
+    files = base.artifact.manifest.inputs.get("crawl", [])
+    size = base.artifact.manifest.params.get("part_bytes")
+    if not files or size is None:
+        return name
+    cut = [file.path for file in files for _ in part_borders(file.bytes, size)]
+    return cut[base.part]
 
 
 def _parent_step(step: Step, role: str) -> Step:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from infra.errors import BadInput
 from infra.store import Artifact, Store
 from tasks.dedup.urls import canonical_url
-from tasks.documents import KEPT, SCORES, SPANS, Documents, Step, lineage
+from tasks.documents import KEPT, SCORES, SPANS, Documents, Step, crawl_file, lineage
 from tasks.filters.verdicts import explain as explain_filter
 
 DOC_ID = re.compile(r"[0-9a-f]{32}")
@@ -74,9 +74,9 @@ def explain(store: Store, query: str, tip: Artifact) -> list[Page]:
         if base.artifact.stage != "extract":  # an imported corpus beside the crawl
             continue
         for row, place in _matches(base, "documents", query):
-            pages.append(_page(place, [_extracted(base.artifact, place), *_follow(store, later, row)]))
+            pages.append(_page(base, place, [_extracted(base.artifact, place), *_follow(store, later, row)]))
         for _, place in _matches(base, "skipped", query):
-            pages.append(_page(place, [_skipped(base.artifact, place)]))
+            pages.append(_page(base, place, [_skipped(base.artifact, place)]))
         if len(pages) >= MOST_PAGES:
             break
     if not pages:
@@ -107,12 +107,12 @@ def _matches(base: Step, table: str, query: str) -> Iterator[tuple[int, dict[str
     yield from zip(rows, found, strict=True)
 
 
-def _page(place: dict[str, Any], findings: list[Finding]) -> Page:
+def _page(base: Step, place: dict[str, Any], findings: list[Finding]) -> Page:
     return Page(
         url=place["url"],
         doc_id=place.get("doc_id"),
         captured_at=str(place["captured_at"]),
-        warc=f"{place['warc_file']}:{place['warc_offset']}+{place['warc_length']}",
+        warc=f"{crawl_file(base, place['warc_file'])}:{place['warc_offset']}+{place['warc_length']}",
         findings=findings,
     )
 

@@ -19,7 +19,7 @@ from infra.store import Artifact, Store
 from infra.store.maintenance import children
 from model.metrics import read_rows
 from tasks.course import Shown, shown
-from tasks.documents import open_part
+from tasks.documents import crawl_file, lineage, open_part
 from tasks.row_order import RowOrder
 from tasks.tokens.files import ANNEAL, Tokens
 from tasks.tokens.trace import Position, TracedDocument, parse_stream, row_documents
@@ -185,12 +185,10 @@ def _seen(model: Artifact, spans: list[TracedDocument]) -> Exposure:
 
 def _origins(tokens: Artifact, position: Position) -> list[Origin]:
     mix = tokens.parent("documents")
-    inputs = [files for artifact in mix.ancestors() for files in artifact.manifest.inputs.values()]
-    paths = {file.name: file.path for files in inputs for file in files}
-    return [_origin(found, mix, paths) for found in row_documents(tokens, position)]
+    return [_origin(found, mix) for found in row_documents(tokens, position)]
 
 
-def _origin(found: TracedDocument, mix: Artifact, paths: dict[str, str]) -> Origin:
+def _origin(found: TracedDocument, mix: Artifact) -> Origin:
     base = mix.parent("documents")
     columns = ["url", "captured_at", "warc_file", "warc_offset", "warc_length"]
     table = open_part(base, found.part, columns)
@@ -207,7 +205,7 @@ def _origin(found: TracedDocument, mix: Artifact, paths: dict[str, str]) -> Orig
         row=found.row,
         url=place["url"],
         captured_at=str(place["captured_at"]),
-        warc_path=paths.get(place["warc_file"], place["warc_file"]),
+        warc_path=crawl_file(lineage(mix, found.part, through_mix=True)[-1], place["warc_file"]),
         warc_offset=place["warc_offset"],
         warc_length=place["warc_length"],
         text_start=start,

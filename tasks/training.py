@@ -8,9 +8,11 @@ checkpoint when the same stage is started again.
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import numpy as np
@@ -251,10 +253,11 @@ def _train(job: Job, runtime: Runtime, out: Draft) -> None:
         told = "runtime.world_size is %d, but no batch has more than %d rows: the other ranks are not started"
         out.log.warning(told, runtime.world_size, largest_batch(job))
     out.log.info("training for %d steps on %d ranks; log: %s", job.steps, world_size, folder / "train.log")
+    meeting = meeting_place(folder)
     try:
         run_child(
-            launch_command(job_file, world_size, runtime),
-            env=child_environment(runtime),
+            launch_command(job_file, world_size, runtime, meeting),
+            env=child_environment(runtime, meeting),
             on_line=out.log.debug,
             stop_check=follower.look,
             log_path=folder / "train.log",
@@ -266,10 +269,22 @@ def _train(job: Job, runtime: Runtime, out: Draft) -> None:
             raise
         reason = (folder / ERROR).read_text(encoding="utf-8").strip()
         raise SluiceError(f"training stopped: {reason} (whole output: {folder / 'train.log'})") from error
+    finally:
+        shutil.rmtree(meeting, ignore_errors=True)
 
 
-def launch_command(job_file: Path, world_size: int, runtime: Runtime) -> list[str]:
-    """The command that starts the ranks of a job on this machine."""
+def meeting_place(folder: Path) -> Path:
+    """A new folder, below a run's, for the files that its processes find each other by; earlier attempts' are removed.
+
+    Its name is new each time: ranks that were killed a moment ago may still be reading theirs.
+    """
+    for old in folder.glob("meeting-*"):
+        shutil.rmtree(old)
+    return Path(mkdtemp(prefix="meeting-", dir=folder))
+
+
+def launch_command(job_file: Path, world_size: int, runtime: Runtime, meeting: Path) -> list[str]:
+    """The command that starts the ranks of a job on this machine; `meeting`: see `meeting_place`."""
     program = ["model.train", str(job_file)]
     if runtime.launcher == "deepspeed":
         where = ["--num_accelerators", str(world_size), "--master_addr", "127.0.0.1", "--master_port", str(free_port())]
@@ -277,18 +292,23 @@ def launch_command(job_file: Path, world_size: int, runtime: Runtime) -> list[st
         return [sys.executable, "-m", "deepspeed.launcher.runner", *where, "--module", *program]
     if world_size == 1:
         return [sys.executable, "-m", *program]  # nothing to launch
-    # Standalone: the store binds a free port itself, so no other process can take it in between.
-    where = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(world_size)]
+    # By a file, not by torch's store, which listens on every interface and whose content the launcher unpickles.
+    where = ["--rdzv-backend", "c10d", "--rdzv-conf", "store_type=file", "--rdzv-endpoint", str(meeting / "launcher")]
+    where += ["--rdzv-id", meeting.name, "--local-addr", "127.0.0.1", "--nproc-per-node", str(world_size)]
     return [sys.executable, "-m", "torch.distributed.run", *where, "-m", *program]
 
 
-def child_environment(runtime: Runtime) -> dict[str, str]:
+def child_environment(runtime: Runtime, meeting: Path) -> dict[str, str]:
     """Our environment, without what a launcher above us may have set, plus what the ranks need."""
     ranks = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT"}
     inherited = {name: value for name, value in os.environ.items() if name not in ranks}
     house = str(Path(str(model_package.__file__)).parents[1])
     return inherited | {
         "SLUICE_WATCH_STDIN": "1",
+        "SLUICE_MEETING": str(meeting / "ranks"),
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # the launcher's, for the ranks
+        "GLOO_SOCKET_IFNAME": "lo",
+        "NCCL_SOCKET_IFNAME": "lo",
         "PYTHONPATH": os.pathsep.join([house, *filter(None, [os.environ.get("PYTHONPATH")])]),
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": str(runtime.threads_per_rank),
@@ -298,7 +318,9 @@ def child_environment(runtime: Runtime) -> dict[str, str]:
 
 def build_extensions() -> None:
     """Compile what DeepSpeed needs on a CPU, once for this Python and torch: part of the installation (20 to 80 s)."""
-    run_child([sys.executable, "-m", "model.train", "--build-extension"], env=child_environment(Runtime()))
+    with TemporaryDirectory() as folder:
+        env = child_environment(Runtime(), Path(folder))
+        run_child([sys.executable, "-m", "model.train", "--build-extension"], env=env)
 
 
 class Follower:

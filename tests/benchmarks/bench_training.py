@@ -44,7 +44,7 @@ from model.job import Data, Job, SpecialTokens, Work
 from model.precision import native_bfloat16
 from model.presets import PRESETS
 from model.speed import matmul_flops_per_s
-from tasks.training import child_environment, launch_command
+from tasks.training import child_environment, launch_command, meeting_place
 from tests.benchmarks.turns import Side
 
 PEER_NAME = "transformers"
@@ -183,8 +183,9 @@ class Bench:
         path = job.work.folder / "job.json"
         path.write_text(job.model_dump_json())
         runtime = Runtime(world_size=self.given.ranks)
-        command = launch_command(path, self.given.ranks, runtime)
-        return Side(name, command, child_environment(runtime), job.work.folder / "metrics.jsonl")
+        meeting = meeting_place(job.work.folder)
+        command = launch_command(path, self.given.ranks, runtime, meeting)
+        return Side(name, command, child_environment(runtime, meeting), job.work.folder / "metrics.jsonl")
 
     def theirs(self, name: str, compiled: bool = False) -> Side:
         """The peer, over the same rows."""

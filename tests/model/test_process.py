@@ -25,7 +25,8 @@ def test_a_rank_takes_its_own_device_before_it_joins_the_others(
     monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda mode: None)
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
     monkeypatch.setattr(train, "load_extension", lambda: None)
+    monkeypatch.setattr(train, "meet", lambda backend: done.append(("meet", backend)))
     monkeypatch.setattr("deepspeed.accelerator.get_accelerator", Accelerator)
     monkeypatch.setattr(deepspeed, "init_distributed", lambda name, verbose: done.append(("join", name)))
     train.start_process_group(threads=1)
-    assert done == [("device", 3), ("join", backend)]
+    assert done == [("device", 3), ("meet", backend), ("join", backend)]

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pyarrow as pa
 import pytest
 
@@ -5,7 +7,7 @@ from infra.errors import BadInput
 from infra.params import Params
 from infra.stage import Draft, stage
 from infra.store import Artifact
-from tasks.documents import Documents, apply_spans, columns_of, iter_documents, open_part
+from tasks.documents import Documents, Step, apply_spans, columns_of, crawl_file, iter_documents, open_part
 
 TEXTS = pa.schema([("doc_id", pa.string()), ("url", pa.string()), ("text", pa.string())])
 SIGNALS = pa.schema([("doc_id", pa.string()), ("text", pa.string()), ("n_words", pa.int32())])
@@ -15,6 +17,16 @@ SPANS = pa.schema([("row", pa.int32()), ("start", pa.int32()), ("end", pa.int32(
 
 class NoParams(Params):
     tag: str = ""
+
+
+def test_two_files_of_one_name_are_told_apart_by_their_parts() -> None:
+    """Cut into 4 bytes: the first file has parts 0 to 2, the second of the same name 3 and 4."""
+    files = [SimpleNamespace(path=f"/crawl/{year}/a.warc.gz", bytes=size) for year, size in ((2024, 10), (2025, 8))]
+    extract = SimpleNamespace(manifest=SimpleNamespace(inputs={"crawl": files}, params={"part_bytes": 4}))
+    found = [crawl_file(Step(extract, part), "a.warc.gz") for part in range(5)]  # type: ignore[arg-type]
+    assert found == ["/crawl/2024/a.warc.gz"] * 3 + ["/crawl/2025/a.warc.gz"] * 2
+    made_here = SimpleNamespace(manifest=SimpleNamespace(inputs={}, params={"part_bytes": 4}))
+    assert crawl_file(Step(made_here, 1), "a.warc.gz") == "a.warc.gz"  # type: ignore[arg-type]
 
 
 # Stages of the road in miniature, under other names; `_REAL` gives their artifacts to `open_part` by shape alone.

@@ -1,13 +1,17 @@
 """The stages that train, on a tiny corpus: base model, answers, better answers; resumed, reused, refused."""
 
+import contextlib
 import json
 import logging
 import re
 import shutil
+import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from infra.errors import BadConfig, BadInput, SluiceError
@@ -26,6 +30,8 @@ from tasks.pretrain import PretrainParams, Shape, pretrain
 from tasks.sft import SftParams, sft
 from tasks.tokenizer import TokenizerParams, train_tokenizer
 from tasks.tokens.stage import TokensParams, tokens
+from tests.model.training_jobs import job as training_job
+from tests.model.training_jobs import write_data
 from tests.tasks.mixtures import mixture
 
 ONE_RANK = Runtime(world_size=1)
@@ -357,3 +363,35 @@ def test_what_the_starting_model_does_not_allow_is_refused_before_chats_are_read
         sft.run(road.store, model=road.pretrain, chat=road.chat, params=SftParams(seed=9), runtime=runtime)
     with pytest.raises(BadConfig, match=r"^runtime and dpo: .* not for dpo"):
         dpo.run(road.store, model=road.sft, chat=road.chat, params=DpoParams(seed=9), runtime=runtime)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("launcher", ["torchrun", "deepspeed"])
+def test_training_listens_on_this_machine_only(tmp_path: Path, ranks: int, launcher: str):
+    """What torchrun keeps in its store, it unpickles: nobody else may write there."""
+    write_data(tmp_path)
+    job_file = training_job(tmp_path, "long", steps=100_000, validate_every=None)
+    runtime = Runtime(launcher=launcher)
+    meeting = training.meeting_place(tmp_path)
+    command = training.launch_command(job_file, ranks, runtime, meeting)
+    environment = training.child_environment(runtime, meeting) | {"DS_ACCELERATOR": "cpu"}
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log)
+    family = []
+    try:
+        while not (tmp_path / "long" / "metrics.jsonl").exists():
+            assert process.poll() is None, (tmp_path / "log").read_text()[-2000:]
+            time.sleep(0.1)
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        listening = {
+            place.laddr.ip
+            for one in family
+            for place in one.net_connections("tcp")
+            if place.status == psutil.CONN_LISTEN
+        }
+        assert listening <= {"127.0.0.1", "::1"}
+    finally:
+        for one in family or [process]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        process.wait()

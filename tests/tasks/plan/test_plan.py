@@ -101,7 +101,10 @@ def test_the_plan_is_of_what_deepspeed_keeps(tmp_path):
         "print(json.dumps([sum(own.values()), str(net.weight.dtype)]))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], env=child_environment(Runtime()), capture_output=True, text=True
+        [sys.executable, "-c", code, str(tmp_path)],
+        env=child_environment(Runtime(), tmp_path),
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     kept, dtype = json.loads(done.stdout.strip().splitlines()[-1])
