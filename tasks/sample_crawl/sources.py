@@ -192,8 +192,11 @@ def environment_fingerprint() -> dict[str, str]:
 
 
 def _shapes_pages(record_line: str) -> bool:
-    """Whether a line of a RECORD (`path,sha256=...,size`) is of a file that may become a page."""
+    """Whether a line of a RECORD (`path,sha256=...,size`) is of a file that may become a page.
+
+    A script beside the interpreter is none, and names that interpreter's folder in its first line.
+    """
     path, _, digest = record_line.partition(",")
-    if not digest.startswith("sha256="):
+    if not digest.startswith("sha256=") or path.startswith("../"):
         return False
     return path.endswith((".py", "METADATA")) or (".dist-info/" in path and bool(_LICENCE.search(path)))

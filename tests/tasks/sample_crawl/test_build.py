@@ -19,7 +19,7 @@ from warcio.digestverifyingreader import DigestChecker
 from infra.store import Store
 from tasks.sample_crawl import oddpages
 from tasks.sample_crawl.build import DISTRIBUTIONS, SampleCrawlParams, SampleCrawlSummary, build
-from tasks.sample_crawl.sources import SELECTIONS, environment_fingerprint, find
+from tasks.sample_crawl.sources import SELECTIONS, _shapes_pages, environment_fingerprint, find
 from tasks.sample_crawl.stage import sample_crawl
 
 SMALL = SampleCrawlParams(distributions=("stdlib", "click", "idna", "no-such-distribution"), files=3, max_pages=120)
@@ -136,3 +136,9 @@ def test_the_stage_commits_what_the_builder_writes(store: Store, crawl: tuple[Pa
     names = {f"warc/{name}": digest for name, digest in digests(crawl[0]).items()}
     assert {name: hashlib.sha256(artifact.file(name).read_bytes()).hexdigest() for name in names} == names
     assert sample_crawl.run(store, params=SMALL).ref == artifact.ref
+
+
+def test_the_folder_of_the_interpreter_makes_no_other_crawl() -> None:
+    """pip writes it into the first line of scripts, and so into their digests in the RECORD."""
+    assert not _shapes_pages("../../../bin/find_spark_home.py,sha256=vNksMVqsXbok,3948")
+    assert _shapes_pages("pyspark/find_spark_home.py,sha256=vNksMVqsXbok,3948")
