@@ -36,7 +36,7 @@ from infra.stage.watch import watching_parts
 from infra.store.artifact import Artifact, part_file
 from infra.store.lock import check_ours
 from infra.store.manifest import Counts, FileEntry, PartEntry
-from infra.store.store import Store
+from infra.store.store import MANIFEST, Store
 from infra.tables import conform, write_table
 
 if TYPE_CHECKING:
@@ -204,12 +204,6 @@ class Draft:
             raise SluiceError(f"{self._stage.name}: refusing to commit, the account does not add up: {problem}")
         return files, parts, counts, {**self.part_metrics(), **self.metrics}
 
-    def strip(self) -> None:
-        """Remove everything but data/ before the commit."""
-        for name in ("parts", "keep", "scratch", "tmp"):
-            shutil.rmtree(self.staging / name, ignore_errors=True)
-        (self.staging / ABORT).unlink(missing_ok=True)
-
     def _global_parts(self, files: Sequence[FileEntry]) -> list[PartEntry]:
         names = {entry.path for entry in files}
         count = 0
@@ -233,7 +227,8 @@ class Draft:
     def _prepare(self) -> None:
         """Leave of an interrupted attempt only finished parts and `keep`."""
         (self.staging / "data").mkdir(parents=True, exist_ok=True)
-        (self.staging / ABORT).unlink(missing_ok=True)
+        for name in (MANIFEST, ABORT):  # a manifest here is of a commit that could not be finished
+            (self.staging / name).unlink(missing_ok=True)
         for name in ("scratch", "tmp"):
             shutil.rmtree(self.staging / name, ignore_errors=True)
         finished: set[Path] = set()

@@ -10,6 +10,7 @@ the account is checked, and one rename commits it.
 
 import errno
 import inspect
+import logging
 import shutil
 import time
 import typing
@@ -30,6 +31,7 @@ from infra.stage.draft import Draft
 from infra.stage.key import artifact_key, library_versions
 from infra.stage.part import OUT_OF_SPACE
 from infra.stage.provenance import code_of, environment
+from infra.stage.settle import finish_commit, refresh_name
 from infra.stage.source import Source
 from infra.store.artifact import Artifact
 from infra.store.digests import DigestCache
@@ -41,6 +43,8 @@ REGISTRY: dict[str, "Stage"] = {}
 Opener = Callable[[Sequence[str], DigestCache], Source]
 """What a user names (files, folders, addresses) -> the files of a role."""
 NOT_ROLES = {"params", "runtime", "out"}
+
+log = logging.getLogger("sluice")
 
 
 @dataclass(frozen=True)
@@ -217,11 +221,14 @@ class Stage:
         """Fill a draft and commit it. Returns whether it is a refresh that gave the same bytes."""
         store = context.store
         refreshing = store.exists(self.name, version)
-        staging = store.staging_path(self.name, f"{version}.refresh" if refreshing else version)
+        staging = store.staging_path(self.name, refresh_name(version) if refreshing else version)
         if refreshing:
             shutil.rmtree(staging, ignore_errors=True)
         started, clock, cpu = datetime.now(UTC), time.monotonic(), tree_cpu_seconds()
         try:
+            if not refreshing and finish_commit(store, self.name, version) is not None:
+                log.info("%s/%s: finished the commit that an earlier run began", self.name, version)
+                return False
             draft = Draft(
                 store=store,
                 stage=self,
@@ -267,7 +274,6 @@ class Stage:
             if refreshing:
                 return self._settle_refresh(context, draft, manifest)
             draft.check_lock()
-            draft.strip()
             store.commit(staging, manifest)
         except OSError as error:
             raise _explained(error, store) from error
@@ -287,9 +293,7 @@ class Stage:
                 f"{manifest.ref}: computed again and NOT reproduced, these files differ: {shown}."
                 " Raise the stage's VERSION if its output was meant to change, or add --replace"
             )
-        draft.strip()
-        store.to_trash(store.artifact_path(manifest.stage, manifest.version))
-        store.commit(draft.staging, manifest)
+        store.commit(draft.staging, manifest, replace=True)
         return False
 
 

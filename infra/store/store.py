@@ -7,10 +7,13 @@
     <root>/.trash/                       what gc and --replace took out
 
 A folder without a manifest does not exist. Committing is one rename onto a name that does not exist yet: the first one
-wins, and a second one with the same key uses the first one's result. Readers get `Artifact`s and never see the layout,
-so that another backend (an object store, where the manifest is put if-none-match) can stand behind the same methods.
+wins, and a second one with the same key uses the first one's result. The manifest is written in staging, before
+anything that a next run could resume from is removed: a commit that is cut short loses nothing. Readers get `Artifact`s
+and never see the layout, so that another backend (an object store, where the manifest is put if-none-match) can stand
+behind the same methods.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -30,6 +33,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 MANIFEST = "manifest.json"
 RESERVED = {"tags"}
+TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)  # what a rename onto something that is there gives
 
 
 class Store:
@@ -166,25 +170,41 @@ class Store:
 
     # -- committing -----------------------------------------------------------------------------------------------
 
-    def commit(self, staging: Path, manifest: Manifest) -> bool:
-        """Make finished work visible with one rename. Only manifest.json and data/ may be left in `staging`.
+    def commit(self, staging: Path, manifest: Manifest, *, replace: bool = False) -> bool:
+        """Make finished work visible with one rename. Of `staging` only manifest.json and data/ go along.
+
+        Each step leaves what the next start can finish from: the data is on the disk before the manifest, the manifest
+        before checkpoints and markers of parts go, and these before the rename.
+
+        Args:
+            replace: move an artifact that has the version already to the trash.
 
         Returns:
             False when somebody committed the same version first: theirs stays, ours is thrown away.
         """
-        write_text(staging / MANIFEST, manifest.model_dump_json(by_alias=True, indent=1) + "\n")
-        for folder, _, _ in os.walk(staging):
-            fsync_path(Path(folder))
+        _seal(staging, manifest)
+        _strip(staging)
         target = self.artifact_path(manifest.stage, manifest.version)
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            staging.rename(target)  # onto a non-empty folder this fails, and that is the first-wins rule
-        except OSError:
-            if not self.exists(manifest.stage, manifest.version):
-                raise
+        if replace and target.exists():
+            self.to_trash(target)
+        if not self._move(staging, target):
             shutil.rmtree(staging)
             return False
         fsync_path(target.parent)
+        return True
+
+    def _move(self, staging: Path, target: Path) -> bool:
+        """Rename onto a free name; False when an artifact has it. What is there without a manifest is no artifact."""
+        try:
+            staging.rename(target)  # onto a non-empty folder this fails, and that is the first-wins rule
+        except OSError as error:
+            if error.errno not in TAKEN:
+                raise
+            if (target / MANIFEST).is_file():
+                return False
+            self.to_trash(target)
+            staging.rename(target)
         return True
 
     def to_trash(self, path: Path) -> Path:
@@ -194,6 +214,26 @@ class Store:
         path.rename(target)
         self._manifests.pop((path.parent.name, path.name), None)
         return target
+
+
+def _seal(staging: Path, manifest: Manifest) -> None:
+    """Push all that the manifest lists to the disk, and then the manifest."""
+    for entry in manifest.files:
+        fsync_path(staging / "data" / entry.path)
+    for folder, _, _ in os.walk(staging / "data"):
+        fsync_path(Path(folder))
+    write_text(staging / MANIFEST, manifest.model_dump_json(by_alias=True, indent=1) + "\n")
+    fsync_path(staging)
+
+
+def _strip(staging: Path) -> None:
+    """Remove all but the manifest and data/: markers of parts, checkpoints, temporary files."""
+    for path in staging.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            if path.name != "data":
+                shutil.rmtree(path, ignore_errors=True)
+        elif path.name != MANIFEST:
+            path.unlink(missing_ok=True)
 
 
 def open_store(url: str | Path) -> Store:

@@ -82,11 +82,11 @@ def test_a_folder_without_a_manifest_does_not_exist(store):
 def test_the_first_commit_wins(store):
     artifact = made(store, "a")
     staging = store.staging_path("word", artifact.version)
-    (staging / "data").mkdir(parents=True)
-    (staging / "data" / "other").write_text("late")
+    (staging / "data" / "folder").mkdir(parents=True)
+    (staging / "data" / "folder" / "word.txt").write_text("late")
     assert store.commit(staging, artifact.manifest) is False
     assert not staging.exists()
-    assert [p.name for p in (artifact.path / "data").iterdir()] == ["folder"]
+    assert artifact.file("folder/word.txt").read_text() == "a"
 
 
 def test_readers_open_only_listed_files(store):
