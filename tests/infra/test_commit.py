@@ -93,17 +93,31 @@ def test_a_staged_manifest_whose_files_are_not_there_is_not_believed(store, monk
 
 def test_a_replacement_cut_short_after_the_old_one_went_is_finished(store, monkeypatch):
     model.run(store)
-    file = store.open("model").file("folder/model.bin")
-    manifest = file.parents[2] / "manifest.json"
-    manifest.write_text(manifest.read_text().replace(store.open("model").manifest.files[0].sha256, "0" * 64))
-    other = Store(store.root)
+    store.open("model").file("folder/model.bin").write_text("b")
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Store, "_move", kill)
-        context = RunContext(store=other, refresh=frozenset({"model"}), replace=True)
-        model.run_in(context, params=ModelParams())
-    assert other.versions("model") == []
+        refreshed(store)
+    assert store.versions("model") == []
     assert verify(model.run(Store(store.root)), deep=True) == []
     assert made == ["new", "new"]
+
+
+def refreshed(store: Store, replace: bool = False) -> bool:
+    context = RunContext(store=store, refresh=frozenset({"model"}), replace=replace)
+    model.run_in(context, params=ModelParams())
+    return context.results[0].reproduced
+
+
+@pytest.mark.parametrize("replace", [False, True])
+@pytest.mark.parametrize(("harm", "said"), [("b", "has other bytes"), ("", "has 0 bytes, not 1"), (None, "is missing")])
+def test_a_refresh_mends_a_damaged_artifact(store, caplog, harm, said, replace):
+    artifact = model.run(store)
+    file = artifact.file("folder/model.bin")
+    file.unlink() if harm is None else file.write_text(harm)
+    assert not refreshed(store, replace)
+    assert verify(store.open(artifact.ref), deep=True) == [] and file.read_text() == "a"
+    assert f"{artifact.ref}: was damaged, mended: folder/model.bin {said}" in caplog.text
+    assert refreshed(store, replace)  # now it is sound
 
 
 def test_a_folder_without_a_manifest_does_not_stand_in_the_way(store):
