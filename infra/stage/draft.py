@@ -91,6 +91,7 @@ class Draft:
         self._volatile: list[str] = []
         self._parts: dict[int, PartEntry] = {}
         self._part_files: dict[str, FileEntry] = {}
+        self._read_by_parts: set[str] = set()
         self._prepare()
 
     # -- for stages -----------------------------------------------------------------------------------------------
@@ -163,6 +164,7 @@ class Draft:
         """
         origins = [{**origin, "given": dict(given)} if given else origin for origin in self._origins(along, over)]
         jobs = self._jobs(function, origins, over, dict(given or {}))
+        self._read_by_parts.update(source.path for source in over or ())
         done = self._take_over({job.index: job.key for job in jobs})
         todo = [job for job in jobs if job.index not in done]
         if done:
@@ -189,7 +191,11 @@ class Draft:
 
         Raises:
             SluiceError: the account is missing or does not add up, or a declared table was not written.
+            Changed: an input file on this machine is no longer the one in the key.
         """
+        for value in self._roles.values():
+            if isinstance(value, Source):
+                value.check(self._read_by_parts)
         files = []
         for path in sorted(path for path in (self.staging / "data").rglob("*") if path.is_file()):
             name = path.relative_to(self.staging / "data").as_posix()
