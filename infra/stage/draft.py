@@ -307,13 +307,15 @@ class Draft:
         if len(done) < len(wanted) and self._reuse_parts:
             elsewhere = self._parts_elsewhere()
             for index in sorted(set(wanted) - done):
-                if wanted[index] in elsewhere:
-                    self._link_part(index, *elsewhere[wanted[index]])
+                if wanted[index] in elsewhere and self._link_part(index, *elsewhere[wanted[index]]):
                     done.add(index)
         return done
 
     def _parts_elsewhere(self) -> dict[str, tuple[Path, PartEntry, list[FileEntry]]]:
-        """part key -> (data folder, part, files) over the stage's committed and unfinished versions."""
+        """part key -> (data folder, part, files) over the stage's committed and unfinished versions.
+
+        Other runs work on the unfinished ones: what is here now may be committed, or gone, a moment later.
+        """
         found: dict[str, tuple[Path, PartEntry, list[FileEntry]]] = {}
         for manifest in self._store.manifests(self._stage.name):
             entries = {entry.path: entry for entry in manifest.files}
@@ -324,19 +326,29 @@ class Draft:
             if folder == self.staging:
                 continue
             for marker in sorted((folder / "parts").glob("part-*.json")):
-                part, files = read_marker(marker)
+                try:
+                    part, files = read_marker(marker)
+                except FileNotFoundError:
+                    continue
                 if all((folder / "data" / entry.path).is_file() for entry in files):
                     found.setdefault(part.key, (folder / "data", part, files))
         return found
 
-    def _link_part(self, index: int, data: Path, part: PartEntry, files: Sequence[FileEntry]) -> None:
+    def _link_part(self, index: int, data: Path, part: PartEntry, files: Sequence[FileEntry]) -> bool:
+        """Take over a part from another version; False when it vanished meanwhile: then it is computed."""
         moved = []
         for entry in files:
             name = part_file(Path(entry.path).parent.as_posix(), index)
-            link_or_copy(data / entry.path, self.staging / "data" / name)
             moved.append(entry.model_copy(update={"path": name}))
+            try:
+                link_or_copy(data / entry.path, self.staging / "data" / name)
+            except FileNotFoundError:
+                for taken in moved:
+                    (self.staging / "data" / taken.path).unlink(missing_ok=True)
+                return False
         renumbered = part.model_copy(update={"index": index, "files": [entry.path for entry in moved]})
         write_marker(self.staging, renumbered, moved)
+        return True
 
     def _compute(self, todo: Sequence[PartJob], total: int) -> None:
         from infra.spark import session  # imported late: most calls find everything done
