@@ -31,6 +31,7 @@ from infra.store.manifest import Manifest
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+VERSION = re.compile(r"[0-9a-f]+")
 MANIFEST = "manifest.json"
 RESERVED = {"tags"}
 TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)  # what a rename onto something that is there gives
@@ -124,9 +125,11 @@ class Store:
         stage, slash, prefix = ref.partition("/")
         if not slash:
             return self._resolve_tag(stage, "latest")
-        if self.exists(stage, prefix):
+        prefix = prefix.rstrip("/")  # a shell completes folders with one
+        usable = NAME.fullmatch(stage) and VERSION.fullmatch(prefix)
+        if usable and self.exists(stage, prefix):
             return stage, prefix
-        found = [version for version in self.versions(stage) if prefix and version.startswith(prefix)]
+        found = [version for version in self.versions(stage) if version.startswith(prefix)] if usable else []
         if len(found) == 1:
             return stage, found[0]
         if found:
@@ -144,7 +147,7 @@ class Store:
         if not TAG.fullmatch(tag) or not path.is_file():
             have = ", ".join(f"{s}@{t}" for s, t, _ in self.tags() if s == stage) or "none"
             raise BadInput(f"{stage}@{tag}: no such tag in {self.root} (tags of {stage}: {have})")
-        return stage, path.read_text(encoding="utf-8").strip()
+        return stage, _tagged(path)
 
     # -- tags -----------------------------------------------------------------------------------------------------
 
@@ -156,9 +159,9 @@ class Store:
         """
         if not TAG.fullmatch(name) or name == "latest":
             raise BadInput(f"{name!r} cannot be a tag: use letters, digits, '.', '_', '-', and not 'latest'")
-        stage, version = self.resolve(ref)
-        write_text(self.root / "tags" / stage / name, version + "\n")
-        return f"{stage}@{name}"
+        manifest = self.manifest(*self.resolve(ref))
+        write_text(self.root / "tags" / manifest.stage / name, manifest.version + "\n")
+        return f"{manifest.stage}@{name}"
 
     def tags(self) -> list[tuple[str, str, str]]:
         """All tags as (stage, tag, version)."""
@@ -166,7 +169,7 @@ class Store:
         if not folder.is_dir():
             return []
         paths = sorted(path for path in folder.glob("*/*") if TAG.fullmatch(path.name))
-        return [(path.parent.name, path.name, path.read_text(encoding="utf-8").strip()) for path in paths]
+        return [(path.parent.name, path.name, _tagged(path)) for path in paths]
 
     # -- committing -----------------------------------------------------------------------------------------------
 
@@ -214,6 +217,10 @@ class Store:
         path.rename(target)
         self._manifests.pop((path.parent.name, path.name), None)
         return target
+
+
+def _tagged(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip().rstrip("/")  # an earlier Sluice took over a slash
 
 
 def _seal(staging: Path, manifest: Manifest) -> None:

@@ -57,11 +57,23 @@ def test_references(store):
         ("word/zzzz", "no such artifact"),
         ("word/", "no such artifact"),
         ("../etc", "no such artifact"),
+        (f"word/{first.version}/data", "no such artifact"),
+        (f"word/../word/{first.version}", "no such artifact"),
     ]:
         with pytest.raises(BadInput, match=message):
             store.open(ref)
     with pytest.raises(BadInput, match="cannot be a tag"):
         store.tag("../x", first.ref)
+
+
+def test_a_tag_on_a_reference_with_a_trailing_slash_does_not_stop_gc(store):
+    first = made(store, "a")
+    made(store, "b")
+    store.tag("good", f"word/{first.version}/")
+    assert (store.root / "tags" / "word" / "good").read_text() == first.version + "\n"
+    (store.root / "tags" / "word" / "old").write_text(first.version + "/\n")  # as it was written once
+    assert find_garbage(store, keep=1).refs == []
+    assert store.open("word@old").ref == first.ref
 
 
 def test_an_ambiguous_prefix_is_refused(store):
