@@ -6,6 +6,7 @@ finds another file there than the one remembered ends its run and has it forgott
 
 import hashlib
 import json
+import logging
 import os
 import time
 from pathlib import Path
@@ -16,6 +17,8 @@ from infra.files import Stamp, stamp_of, write_text
 from infra.remote import Changed
 
 REMEMBERED_SECONDS = 24 * 3600  # crawls that are published stay as they are; a mirror may be filled anew overnight
+
+log = logging.getLogger("sluice")
 
 
 class DigestCache:
@@ -68,10 +71,14 @@ class DigestCache:
             self.save()
 
     def save(self) -> None:
-        """Write the cache back if something was added."""
-        if self._changed:
+        """Write the cache back if something was added; a store that cannot be written costs only the next look."""
+        if not self._changed:
+            return
+        try:
             write_text(self._path, json.dumps(self._known, sort_keys=True))
-            self._changed = False
+        except OSError as error:
+            log.warning("%s: cannot be written (%s); the next run reads the inputs again", self._path, error.strerror)
+        self._changed = False
 
     def _read(self) -> dict[str, list[object]]:
         try:

@@ -254,6 +254,23 @@ def open_store(url: str | Path) -> Store:
         scheme = text.split("://", 1)[0]
         raise SluiceError(f"--store {text}: no backend for {scheme}:// yet; use a folder on a local or shared disk")
     root = Path(text.removeprefix("file://")).expanduser()
-    if root.exists() and not root.is_dir():
-        raise SluiceError(f"--store {root}: that is a file; give a folder")
+    _check_place(root)
     return Store(root)
+
+
+def _check_place(root: Path) -> None:
+    """See that a store is or can be made at a path; nothing is made yet."""
+    for place in (root, *root.absolute().parents):
+        that = "that" if place == root else str(place)
+        try:
+            if place.is_dir():
+                return
+            if place.is_symlink() and not place.exists():
+                raise SluiceError(
+                    f"--store {root}: {that} is a link to {place.readlink()}, which is not there; make that folder or"
+                    " mend the link"
+                )
+            if place.exists():
+                raise SluiceError(f"--store {root}: {that} is a file; give a folder")
+        except OSError as error:
+            raise SluiceError(f"--store {root}: cannot be reached ({error.strerror}); give another folder") from error

@@ -181,3 +181,12 @@ def test_a_store_must_be_a_folder_with_a_known_scheme(tmp_path):
         open_store(tmp_path / "file")
     with pytest.raises(SluiceError, match="no backend for s3:// yet"):
         open_store("s3://bucket/store")
+    with pytest.raises(SluiceError, match=f"--store .*/file/sub/store: {tmp_path}/file is a file; give a folder"):
+        open_store(tmp_path / "file" / "sub" / "store")
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(SluiceError, match="that is a link to nowhere, which is not there"):
+        open_store(tmp_path / "link")
+    with pytest.raises(SluiceError, match=f"{tmp_path}/link is a link to nowhere"):
+        open_store(tmp_path / "link" / "store")
+    (tmp_path / "nowhere").mkdir()
+    assert open_store(tmp_path / "link" / "store").stages() == []
