@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from infra.errors import SluiceError
+from infra.errors import BadInput, SluiceError
 from infra.files import Stamp, stamp_of
 from infra.remote import Access, Changed, RemoteBuffer, RemoteFile
 from infra.store.artifact import Artifact
@@ -97,9 +97,15 @@ def local_file(path: Path, digests: DigestCache) -> InputFile:
     """A file on this machine, digested.
 
     Raises:
-        BadInput: it cannot be read.
+        BadInput: it cannot be read, or its path cannot be written down.
         Changed: it became another one meanwhile.
     """
+    where = os.fsencode(path.absolute())
+    try:
+        where.decode()
+    except UnicodeDecodeError:
+        shown = where.decode(errors="backslashreplace")
+        raise BadInput(f"{shown}: the path of an input file must be UTF-8, and this is not; rename it") from None
     sha256, stamp = digests.identify(path)
     return InputFile(name=path.name, sha256=sha256, bytes=stamp[0], path=str(path.absolute()), stamp=stamp)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.errors import SluiceError
+from infra.errors import BadInput, SluiceError
 from infra.params import Params
 from infra.remote import Access, Changed, RemoteBuffer
 from infra.stage import Draft, PartSource, Source, stage
@@ -156,3 +156,21 @@ def test_a_stage_that_reads_a_file_whole_does_not_commit_another_files_bytes(sto
     made = copied.run(store, file=Source.of_files([path], store.digest_cache()))
     path.unlink()
     assert copied.run(store, file=Source.of_inputs(made.manifest.inputs["file"])).ref == made.ref
+
+
+def test_a_digest_cache_that_cannot_be_saved_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "b").write_bytes(b"bread")
+    (tmp_path / "store").write_bytes(b"no folder: stands for one that is read-only, which root may write to")
+    source = Source.of_files([tmp_path / "b"], DigestCache(tmp_path / "store" / "digests.json"))
+    assert source.files[0].sha256 == hashlib.sha256(b"bread").hexdigest()
+    assert "digests.json: cannot be written" in caplog.text
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.warc.gz", b"caf\xe9/a.warc.gz"])
+def test_a_path_that_is_not_utf8_is_refused_in_printable_form(tmp_path: Path, name: bytes) -> None:
+    path = tmp_path / os.fsdecode(name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"bread")
+    with pytest.raises(BadInput, match=r"caf\\xe9.*must be UTF-8, and this is not; rename it") as caught:
+        Source.of_files([path], DigestCache(tmp_path / "d.json"))
+    assert str(caught.value).isprintable()
