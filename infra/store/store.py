@@ -126,7 +126,7 @@ class Store:
         if not slash:
             return self._resolve_tag(stage, "latest")
         prefix = prefix.rstrip("/")  # a shell completes folders with one
-        usable = NAME.fullmatch(stage) and VERSION.fullmatch(prefix)
+        usable = stage and not stage.startswith(".") and VERSION.fullmatch(prefix)
         if usable and self.exists(stage, prefix):
             return stage, prefix
         found = [version for version in self.versions(stage) if version.startswith(prefix)] if usable else []
