@@ -5,6 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+Stamp = tuple[int, int, int]
+"""A file's size, mtime_ns and inode: what tells cheaply that it is no longer the file that was digested."""
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """The stamp in what `stat` or `fstat` says."""
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
 
 def fsync_path(path: Path) -> None:
     """Push a file's or folder's bytes to the disk."""

@@ -24,7 +24,7 @@ class StageResult:
     artifact: Artifact
     reused: bool
     seconds: float
-    reproduced: bool = False  # --refresh computed it again and found the same bytes
+    reproduced: bool = False  # --refresh computed it again and found the same bytes in the store
 
 
 class Reporter(Protocol):

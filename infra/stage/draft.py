@@ -36,7 +36,7 @@ from infra.stage.watch import watching_parts
 from infra.store.artifact import Artifact, part_file
 from infra.store.lock import check_ours
 from infra.store.manifest import Counts, FileEntry, PartEntry
-from infra.store.store import Store
+from infra.store.store import MANIFEST, Store
 from infra.tables import conform, write_table
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ class Draft:
         self._volatile: list[str] = []
         self._parts: dict[int, PartEntry] = {}
         self._part_files: dict[str, FileEntry] = {}
+        self._read_by_parts: set[str] = set()
         self._prepare()
 
     # -- for stages -----------------------------------------------------------------------------------------------
@@ -163,6 +164,7 @@ class Draft:
         """
         origins = [{**origin, "given": dict(given)} if given else origin for origin in self._origins(along, over)]
         jobs = self._jobs(function, origins, over, dict(given or {}))
+        self._read_by_parts.update(source.path for source in over or ())
         done = self._take_over({job.index: job.key for job in jobs})
         todo = [job for job in jobs if job.index not in done]
         if done:
@@ -189,7 +191,11 @@ class Draft:
 
         Raises:
             SluiceError: the account is missing or does not add up, or a declared table was not written.
+            Changed: an input file on this machine is no longer the one in the key.
         """
+        for value in self._roles.values():
+            if isinstance(value, Source):
+                value.check(self._read_by_parts)
         files = []
         for path in sorted(path for path in (self.staging / "data").rglob("*") if path.is_file()):
             name = path.relative_to(self.staging / "data").as_posix()
@@ -203,12 +209,6 @@ class Draft:
         if problem:
             raise SluiceError(f"{self._stage.name}: refusing to commit, the account does not add up: {problem}")
         return files, parts, counts, {**self.part_metrics(), **self.metrics}
-
-    def strip(self) -> None:
-        """Remove everything but data/ before the commit."""
-        for name in ("parts", "keep", "scratch", "tmp"):
-            shutil.rmtree(self.staging / name, ignore_errors=True)
-        (self.staging / ABORT).unlink(missing_ok=True)
 
     def _global_parts(self, files: Sequence[FileEntry]) -> list[PartEntry]:
         names = {entry.path for entry in files}
@@ -233,7 +233,8 @@ class Draft:
     def _prepare(self) -> None:
         """Leave of an interrupted attempt only finished parts and `keep`."""
         (self.staging / "data").mkdir(parents=True, exist_ok=True)
-        (self.staging / ABORT).unlink(missing_ok=True)
+        for name in (MANIFEST, ABORT):  # a manifest here is of a commit that could not be finished
+            (self.staging / name).unlink(missing_ok=True)
         for name in ("scratch", "tmp"):
             shutil.rmtree(self.staging / name, ignore_errors=True)
         finished: set[Path] = set()
@@ -306,13 +307,15 @@ class Draft:
         if len(done) < len(wanted) and self._reuse_parts:
             elsewhere = self._parts_elsewhere()
             for index in sorted(set(wanted) - done):
-                if wanted[index] in elsewhere:
-                    self._link_part(index, *elsewhere[wanted[index]])
+                if wanted[index] in elsewhere and self._link_part(index, *elsewhere[wanted[index]]):
                     done.add(index)
         return done
 
     def _parts_elsewhere(self) -> dict[str, tuple[Path, PartEntry, list[FileEntry]]]:
-        """part key -> (data folder, part, files) over the stage's committed and unfinished versions."""
+        """part key -> (data folder, part, files) over the stage's committed and unfinished versions.
+
+        Other runs work on the unfinished ones: what is here now may be committed, or gone, a moment later.
+        """
         found: dict[str, tuple[Path, PartEntry, list[FileEntry]]] = {}
         for manifest in self._store.manifests(self._stage.name):
             entries = {entry.path: entry for entry in manifest.files}
@@ -323,19 +326,29 @@ class Draft:
             if folder == self.staging:
                 continue
             for marker in sorted((folder / "parts").glob("part-*.json")):
-                part, files = read_marker(marker)
+                try:
+                    part, files = read_marker(marker)
+                except FileNotFoundError:
+                    continue
                 if all((folder / "data" / entry.path).is_file() for entry in files):
                     found.setdefault(part.key, (folder / "data", part, files))
         return found
 
-    def _link_part(self, index: int, data: Path, part: PartEntry, files: Sequence[FileEntry]) -> None:
+    def _link_part(self, index: int, data: Path, part: PartEntry, files: Sequence[FileEntry]) -> bool:
+        """Take over a part from another version; False when it vanished meanwhile: then it is computed."""
         moved = []
         for entry in files:
             name = part_file(Path(entry.path).parent.as_posix(), index)
-            link_or_copy(data / entry.path, self.staging / "data" / name)
             moved.append(entry.model_copy(update={"path": name}))
+            try:
+                link_or_copy(data / entry.path, self.staging / "data" / name)
+            except FileNotFoundError:
+                for taken in moved:
+                    (self.staging / "data" / taken.path).unlink(missing_ok=True)
+                return False
         renumbered = part.model_copy(update={"index": index, "files": [entry.path for entry in moved]})
         write_marker(self.staging, renumbered, moved)
+        return True
 
     def _compute(self, todo: Sequence[PartJob], total: int) -> None:
         from infra.spark import session  # imported late: most calls find everything done

@@ -1,15 +1,18 @@
 """External files as a stage's role, and byte ranges of them as its parts."""
 
 import mmap
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from infra.errors import SluiceError
-from infra.remote import Access, RemoteBuffer, RemoteFile
+from infra.errors import BadInput, SluiceError
+from infra.files import Stamp, stamp_of
+from infra.remote import Access, Changed, RemoteBuffer, RemoteFile
 from infra.store.artifact import Artifact
-from infra.store.digests import DigestCache
+from infra.store.digests import DigestCache, check_stamp
 from infra.store.manifest import InputFile, identity_of
 
 
@@ -68,17 +71,43 @@ class Source:
             size=file.bytes,
             etag=file.etag,
             access=self.access,
+            stamp=file.stamp,
         )
+
+    def check(self, read_by_parts: Container[str] = ()) -> None:
+        """See that the files on this machine are still those that were digested.
+
+        Args:
+            read_by_parts: paths of files to leave out: each part looks at its own.
+
+        Raises:
+            Changed: one of them was written to, replaced or removed.
+        """
+        for file in self.files:
+            if file.stamp is not None and file.path not in read_by_parts:
+                try:
+                    now = stamp_of(Path(file.path).stat())
+                except OSError as error:
+                    gone = f"{file.path}: went away while it was used ({error.strerror}); put it back"
+                    raise Changed(gone) from error
+                check_stamp(file.path, file.stamp, now)
 
 
 def local_file(path: Path, digests: DigestCache) -> InputFile:
     """A file on this machine, digested.
 
     Raises:
-        BadInput: it cannot be read.
+        BadInput: it cannot be read, or its path cannot be written down.
+        Changed: it became another one meanwhile.
     """
-    sha256 = digests.sha256(path)
-    return InputFile(name=path.name, sha256=sha256, bytes=path.stat().st_size, path=str(path.absolute()))
+    where = os.fsencode(path.absolute())
+    try:
+        where.decode()
+    except UnicodeDecodeError:
+        shown = where.decode(errors="backslashreplace")
+        raise BadInput(f"{shown}: the path of an input file must be UTF-8, and this is not; rename it") from None
+    sha256, stamp = digests.identify(path)
+    return InputFile(name=path.name, sha256=sha256, bytes=stamp[0], path=str(path.absolute()), stamp=stamp)
 
 
 def _in_order(entries: Iterable[InputFile]) -> tuple[InputFile, ...]:
@@ -101,9 +130,11 @@ class PartSource:
     etag: str | None = None
     """A remote file's validator."""
     access: Access | None = None
+    stamp: Stamp | None = None
+    """Of a local file when it was digested; None: it cannot change (a file of an artifact)."""
 
     def origin(self) -> dict[str, str | int]:
-        """What of it goes into a part key: everything but the folder or server."""
+        """What of it goes into a part key: everything but the folder or server and the stamp."""
         identity = identity_of(self.name, self.sha256, self.etag, self.size)
         return {**identity, "start": self.start, "end": self.end}
 
@@ -117,26 +148,41 @@ class PartSource:
 
         Raises:
             OSError: the file cannot be opened.
+            Changed: it is not the file that was digested, or not any more when the reader is done.
         """
         if self.sha256 is not None:
-            with mapped(Path(self.path)) as data:
-                yield data
+            with Path(self.path).open("rb") as file:
+                self._check(file)
+                try:
+                    with _map(file) as data:
+                        yield data
+                finally:  # also when the reader stumbled: bytes that changed under it are the likelier reason
+                    self._check(file)
             return
         if self.etag is None or self.size is None:
             raise SluiceError(f"{self.label}: a remote file needs its size and validator")
-        file = RemoteFile(self.path, self.size, self.etag, self.access or Access())
+        remote = RemoteFile(self.path, self.size, self.etag, self.access or Access())
         try:
-            yield RemoteBuffer(file, self.start, self.end)
+            yield RemoteBuffer(remote, self.start, self.end)
         finally:
-            file.close()
+            remote.close()
+
+    def _check(self, file: BinaryIO) -> None:
+        if self.stamp is not None:
+            check_stamp(self.path, self.stamp, stamp_of(os.fstat(file.fileno())))
 
 
 @contextmanager
 def mapped(path: Path) -> "Iterator[mmap.mmap | bytes]":
     """A file's bytes without reading them; an empty one cannot be mapped."""
-    with path.open("rb") as file:
-        if path.stat().st_size == 0:
-            yield b""
-            return
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            yield data
+    with path.open("rb") as file, _map(file) as data:
+        yield data
+
+
+@contextmanager
+def _map(file: BinaryIO) -> "Iterator[mmap.mmap | bytes]":
+    if os.fstat(file.fileno()).st_size == 0:
+        yield b""
+        return
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data

@@ -10,6 +10,7 @@ the account is checked, and one rename commits it.
 
 import errno
 import inspect
+import logging
 import shutil
 import time
 import typing
@@ -22,7 +23,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from infra.canonical import digest
-from infra.errors import BadConfig, BadInput, EnvironmentProblem, SluiceError
+from infra.errors import BadConfig, BadInput, EnvironmentProblem
 from infra.params import Params, Runtime, first_problem
 from infra.process import tree_cpu_seconds
 from infra.stage.context import RunContext, StageResult, current_run
@@ -30,17 +31,20 @@ from infra.stage.draft import Draft
 from infra.stage.key import artifact_key, library_versions
 from infra.stage.part import OUT_OF_SPACE
 from infra.stage.provenance import code_of, environment
+from infra.stage.settle import finish_commit, refresh_name, settle_refresh
 from infra.stage.source import Source
 from infra.store.artifact import Artifact
 from infra.store.digests import DigestCache
 from infra.store.lock import StagingLock
-from infra.store.manifest import FileEntry, InputFile, Manifest, Timing
+from infra.store.manifest import InputFile, Manifest, Timing
 from infra.store.store import Store
 
 REGISTRY: dict[str, "Stage"] = {}
 Opener = Callable[[Sequence[str], DigestCache], Source]
 """What a user names (files, folders, addresses) -> the files of a role."""
 NOT_ROLES = {"params", "runtime", "out"}
+
+log = logging.getLogger("sluice")
 
 
 @dataclass(frozen=True)
@@ -217,11 +221,14 @@ class Stage:
         """Fill a draft and commit it. Returns whether it is a refresh that gave the same bytes."""
         store = context.store
         refreshing = store.exists(self.name, version)
-        staging = store.staging_path(self.name, f"{version}.refresh" if refreshing else version)
+        staging = store.staging_path(self.name, refresh_name(version) if refreshing else version)
         if refreshing:
             shutil.rmtree(staging, ignore_errors=True)
         started, clock, cpu = datetime.now(UTC), time.monotonic(), tree_cpu_seconds()
         try:
+            if not refreshing and finish_commit(store, self.name, version) is not None:
+                log.info("%s/%s: finished the commit that an earlier run began", self.name, version)
+                return False
             draft = Draft(
                 store=store,
                 stage=self,
@@ -265,31 +272,11 @@ class Stage:
                 run=context.run,
             )
             if refreshing:
-                return self._settle_refresh(context, draft, manifest)
+                return settle_refresh(store, staging, manifest, replace=context.replace)
             draft.check_lock()
-            draft.strip()
             store.commit(staging, manifest)
         except OSError as error:
             raise _explained(error, store) from error
-        return False
-
-    def _settle_refresh(self, context: RunContext, draft: Draft, manifest: Manifest) -> bool:
-        store = context.store
-        old = store.manifest(manifest.stage, manifest.version)
-        differing = differing_files(old.files, manifest.files)
-        if not differing:
-            shutil.rmtree(draft.staging)
-            return True
-        if not context.replace:
-            shutil.rmtree(draft.staging)
-            shown = ", ".join(differing[:5]) + (f" and {len(differing) - 5} more" if len(differing) > 5 else "")
-            raise SluiceError(
-                f"{manifest.ref}: computed again and NOT reproduced, these files differ: {shown}."
-                " Raise the stage's VERSION if its output was meant to change, or add --replace"
-            )
-        draft.strip()
-        store.to_trash(store.artifact_path(manifest.stage, manifest.version))
-        store.commit(draft.staging, manifest)
         return False
 
 
@@ -342,13 +329,6 @@ def parse_params(params_type: type[Params], values: Mapping[str, Any], where: st
         return params_type.model_validate(dict(values))
     except ValidationError as error:
         raise BadConfig(first_problem(error, where)) from error
-
-
-def differing_files(old: Sequence[FileEntry], new: Sequence[FileEntry]) -> list[str]:
-    """Paths that are not in both lists with the same bytes; volatile files are left out."""
-    before = {entry.path: entry.sha256 for entry in old if not entry.volatile}
-    after = {entry.path: entry.sha256 for entry in new if not entry.volatile}
-    return sorted(path for path in {*before, *after} if before.get(path) != after.get(path))
 
 
 def _role(name: str, hint: Any) -> Role:

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from infra.errors import SluiceError
+from infra.files import Stamp
 
 FORMAT = 1  # of manifest.json; raised when a reader of today could not read tomorrow's
 
@@ -113,6 +114,9 @@ class InputFile(_Strict):
     path: str = Field(description="where it lay, without credentials; provenance, not in the key")
     location: str | None = Field(
         None, exclude=True, repr=False, description="the address with its credentials, if it has any; never written"
+    )
+    stamp: Stamp | None = Field(
+        None, exclude=True, repr=False, description="of a local file when it was digested; never written"
     )
 
     @property

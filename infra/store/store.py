@@ -7,10 +7,13 @@
     <root>/.trash/                       what gc and --replace took out
 
 A folder without a manifest does not exist. Committing is one rename onto a name that does not exist yet: the first one
-wins, and a second one with the same key uses the first one's result. Readers get `Artifact`s and never see the layout,
-so that another backend (an object store, where the manifest is put if-none-match) can stand behind the same methods.
+wins, and a second one with the same key uses the first one's result. The manifest is written in staging, before
+anything that a next run could resume from is removed: a commit that is cut short loses nothing. Readers get `Artifact`s
+and never see the layout, so that another backend (an object store, where the manifest is put if-none-match) can stand
+behind the same methods.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -28,8 +31,10 @@ from infra.store.manifest import Manifest
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+VERSION = re.compile(r"[0-9a-f]+")
 MANIFEST = "manifest.json"
 RESERVED = {"tags"}
+TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)  # what a rename onto something that is there gives
 
 
 class Store:
@@ -120,9 +125,11 @@ class Store:
         stage, slash, prefix = ref.partition("/")
         if not slash:
             return self._resolve_tag(stage, "latest")
-        if self.exists(stage, prefix):
+        prefix = prefix.rstrip("/")  # a shell completes folders with one
+        usable = stage and not stage.startswith(".") and VERSION.fullmatch(prefix)
+        if usable and self.exists(stage, prefix):
             return stage, prefix
-        found = [version for version in self.versions(stage) if prefix and version.startswith(prefix)]
+        found = [version for version in self.versions(stage) if version.startswith(prefix)] if usable else []
         if len(found) == 1:
             return stage, found[0]
         if found:
@@ -140,7 +147,7 @@ class Store:
         if not TAG.fullmatch(tag) or not path.is_file():
             have = ", ".join(f"{s}@{t}" for s, t, _ in self.tags() if s == stage) or "none"
             raise BadInput(f"{stage}@{tag}: no such tag in {self.root} (tags of {stage}: {have})")
-        return stage, path.read_text(encoding="utf-8").strip()
+        return stage, _tagged(path)
 
     # -- tags -----------------------------------------------------------------------------------------------------
 
@@ -152,9 +159,9 @@ class Store:
         """
         if not TAG.fullmatch(name) or name == "latest":
             raise BadInput(f"{name!r} cannot be a tag: use letters, digits, '.', '_', '-', and not 'latest'")
-        stage, version = self.resolve(ref)
-        write_text(self.root / "tags" / stage / name, version + "\n")
-        return f"{stage}@{name}"
+        manifest = self.manifest(*self.resolve(ref))
+        write_text(self.root / "tags" / manifest.stage / name, manifest.version + "\n")
+        return f"{manifest.stage}@{name}"
 
     def tags(self) -> list[tuple[str, str, str]]:
         """All tags as (stage, tag, version)."""
@@ -162,29 +169,45 @@ class Store:
         if not folder.is_dir():
             return []
         paths = sorted(path for path in folder.glob("*/*") if TAG.fullmatch(path.name))
-        return [(path.parent.name, path.name, path.read_text(encoding="utf-8").strip()) for path in paths]
+        return [(path.parent.name, path.name, _tagged(path)) for path in paths]
 
     # -- committing -----------------------------------------------------------------------------------------------
 
-    def commit(self, staging: Path, manifest: Manifest) -> bool:
-        """Make finished work visible with one rename. Only manifest.json and data/ may be left in `staging`.
+    def commit(self, staging: Path, manifest: Manifest, *, replace: bool = False) -> bool:
+        """Make finished work visible with one rename. Of `staging` only manifest.json and data/ go along.
+
+        Each step leaves what the next start can finish from: the data is on the disk before the manifest, the manifest
+        before checkpoints and markers of parts go, and these before the rename.
+
+        Args:
+            replace: move an artifact that has the version already to the trash.
 
         Returns:
             False when somebody committed the same version first: theirs stays, ours is thrown away.
         """
-        write_text(staging / MANIFEST, manifest.model_dump_json(by_alias=True, indent=1) + "\n")
-        for folder, _, _ in os.walk(staging):
-            fsync_path(Path(folder))
+        _seal(staging, manifest)
+        _strip(staging)
         target = self.artifact_path(manifest.stage, manifest.version)
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            staging.rename(target)  # onto a non-empty folder this fails, and that is the first-wins rule
-        except OSError:
-            if not self.exists(manifest.stage, manifest.version):
-                raise
+        if replace and target.exists():
+            self.to_trash(target)
+        if not self._move(staging, target):
             shutil.rmtree(staging)
             return False
         fsync_path(target.parent)
+        return True
+
+    def _move(self, staging: Path, target: Path) -> bool:
+        """Rename onto a free name; False when an artifact has it. What is there without a manifest is no artifact."""
+        try:
+            staging.rename(target)  # onto a non-empty folder this fails, and that is the first-wins rule
+        except OSError as error:
+            if error.errno not in TAKEN:
+                raise
+            if (target / MANIFEST).is_file():
+                return False
+            self.to_trash(target)
+            staging.rename(target)
         return True
 
     def to_trash(self, path: Path) -> Path:
@@ -194,6 +217,30 @@ class Store:
         path.rename(target)
         self._manifests.pop((path.parent.name, path.name), None)
         return target
+
+
+def _tagged(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip().rstrip("/")  # an earlier Sluice took over a slash
+
+
+def _seal(staging: Path, manifest: Manifest) -> None:
+    """Push all that the manifest lists to the disk, and then the manifest."""
+    for entry in manifest.files:
+        fsync_path(staging / "data" / entry.path)
+    for folder, _, _ in os.walk(staging / "data"):
+        fsync_path(Path(folder))
+    write_text(staging / MANIFEST, manifest.model_dump_json(by_alias=True, indent=1) + "\n")
+    fsync_path(staging)
+
+
+def _strip(staging: Path) -> None:
+    """Remove all but the manifest and data/: markers of parts, checkpoints, temporary files."""
+    for path in staging.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            if path.name != "data":
+                shutil.rmtree(path, ignore_errors=True)
+        elif path.name != MANIFEST:
+            path.unlink(missing_ok=True)
 
 
 def open_store(url: str | Path) -> Store:
@@ -207,6 +254,23 @@ def open_store(url: str | Path) -> Store:
         scheme = text.split("://", 1)[0]
         raise SluiceError(f"--store {text}: no backend for {scheme}:// yet; use a folder on a local or shared disk")
     root = Path(text.removeprefix("file://")).expanduser()
-    if root.exists() and not root.is_dir():
-        raise SluiceError(f"--store {root}: that is a file; give a folder")
+    _check_place(root)
     return Store(root)
+
+
+def _check_place(root: Path) -> None:
+    """See that a store is or can be made at a path; nothing is made yet."""
+    for place in (root, *root.absolute().parents):
+        that = "that" if place == root else str(place)
+        try:
+            if place.is_dir():
+                return
+            if place.is_symlink() and not place.exists():
+                raise SluiceError(
+                    f"--store {root}: {that} is a link to {place.readlink()}, which is not there; make that folder or"
+                    " mend the link"
+                )
+            if place.exists():
+                raise SluiceError(f"--store {root}: {that} is a file; give a folder")
+        except OSError as error:
+            raise SluiceError(f"--store {root}: cannot be reached ({error.strerror}); give another folder") from error

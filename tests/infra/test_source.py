@@ -1,13 +1,17 @@
 """External files as inputs: identity, order, what is written of them, and how a part opens its bytes."""
 
 import hashlib
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from infra.errors import SluiceError
-from infra.remote import Access, RemoteBuffer
-from infra.stage import PartSource, Source
+from infra.errors import BadInput, SluiceError
+from infra.params import Params
+from infra.remote import Access, Changed, RemoteBuffer
+from infra.stage import Draft, PartSource, Source, stage
+from infra.store import Store, digests
 from infra.store.digests import DigestCache
 from infra.store.manifest import InputFile
 from tests.failing_server import HASTE, FailingServer
@@ -69,3 +73,104 @@ def test_a_part_opens_its_file_wherever_it_lies(tmp_path: Path) -> None:
         assert isinstance(found, RemoteBuffer)
         assert (len(found), found[100:200], found.find(b"\xff", 300)) == (len(data), data[100:200], 511)
         assert (server.log[0].start, server.log[0].stop) == (100, 200)
+
+
+def rewrite(path: Path) -> None:
+    path.write_bytes(b"stone")
+    os.utime(path, ns=(1, 1))  # the clock of a filesystem may not have ticked since
+
+
+def replace(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_bytes(b"stone")
+    status = path.stat()
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))  # as `cp -p` and `rsync -t` do
+    other.replace(path)
+
+
+def grow(path: Path) -> None:
+    path.write_bytes(b"breads")
+
+
+CHANGES = [(rewrite, "it was written to"), (replace, "another file took its place"), (grow, "5 bytes became 6")]
+
+
+@pytest.mark.parametrize(("change", "said"), CHANGES)
+def test_a_part_does_not_read_another_file_than_was_digested(
+    tmp_path: Path, change: Callable[[Path], None], said: str
+) -> None:
+    path = tmp_path / "b"
+    path.write_bytes(b"bread")
+    source = Source.of_files([path], DigestCache(tmp_path / "d.json"))
+    part = source.part(source.files[0], 0, 5)
+    assert "stamp" not in source.files[0].model_dump() and "stamp" not in part.origin()
+    with part.open() as found:
+        assert found[:] == b"bread"
+    change(path)
+    with pytest.raises(Changed, match=f"^{path}: the file changed while it was used .{said}"), part.open():
+        pass
+
+
+def test_a_file_that_is_written_to_under_a_part_ends_it_however_the_reader_fares(tmp_path: Path) -> None:
+    path = tmp_path / "b"
+    for stumbles in (False, True):
+        path.write_bytes(b"bread")
+        source = Source.of_files([path], DigestCache(tmp_path / "d.json"))
+        with pytest.raises(Changed, match="written to"), source.part(source.files[0], 0, 5).open():
+            rewrite(path)
+            if stumbles:
+                raise ValueError("not bread")
+
+
+def test_a_file_that_changes_while_it_is_digested_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "b"
+    path.write_bytes(b"bread")
+    cache = DigestCache(tmp_path / "d.json")
+    with monkeypatch.context() as patch, pytest.raises(Changed, match="written to"):
+        patch.setattr(digests, "file_sha256", lambda path: rewrite(path) or "0" * 64)
+        Source.of_files([path], cache)
+    assert Source.of_files([path], cache).files[0].sha256 == hashlib.sha256(b"stone").hexdigest()
+
+
+class CopyParams(Params):
+    change: bool = False
+
+
+@stage("copied", version=1)
+def copied(file: Source, params: CopyParams, out: Draft) -> None:
+    """A global stage that reads a file by its path, and has it changed by somebody else."""
+    path = Path(file.files[0].path)
+    if params.change:
+        rewrite(path)
+    out.path("copy").write_bytes(path.read_bytes())
+    out.count("files", 1, out=1)
+
+
+def test_a_stage_that_reads_a_file_whole_does_not_commit_another_files_bytes(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "b"
+    path.write_bytes(b"bread")
+    source = Source.of_files([path], store.digest_cache())
+    with pytest.raises(Changed, match="written to"):
+        copied.run(store, params=CopyParams(change=True), file=source)
+    assert store.versions("copied") == []
+    made = copied.run(store, file=Source.of_files([path], store.digest_cache()))
+    path.unlink()
+    assert copied.run(store, file=Source.of_inputs(made.manifest.inputs["file"])).ref == made.ref
+
+
+def test_a_digest_cache_that_cannot_be_saved_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "b").write_bytes(b"bread")
+    (tmp_path / "store").write_bytes(b"no folder: stands for one that is read-only, which root may write to")
+    source = Source.of_files([tmp_path / "b"], DigestCache(tmp_path / "store" / "digests.json"))
+    assert source.files[0].sha256 == hashlib.sha256(b"bread").hexdigest()
+    assert "digests.json: cannot be written" in caplog.text
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.warc.gz", b"caf\xe9/a.warc.gz"])
+def test_a_path_that_is_not_utf8_is_refused_in_printable_form(tmp_path: Path, name: bytes) -> None:
+    path = tmp_path / os.fsdecode(name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"bread")
+    with pytest.raises(BadInput, match=r"caf\\xe9.*must be UTF-8, and this is not; rename it") as caught:
+        Source.of_files([path], DigestCache(tmp_path / "d.json"))
+    assert str(caught.value).isprintable()

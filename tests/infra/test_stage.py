@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+import infra.stage.draft as draft_module
 from infra.errors import BadConfig, BadInput, SluiceError
 from infra.params import Runtime
-from infra.stage import RunContext, Source, parse_params
+from infra.stage import Draft, RunContext, Source, parse_params
 from infra.store import Store
 
 # Loaded under a plain name so that Spark's workers, which import part functions by name, find it on PYTHONPATH.
@@ -101,6 +102,48 @@ def test_a_failed_run_keeps_its_finished_parts(stages, store, tmp_path):
     made = stages.numbers.run(store, params=params, files=mended)
     assert [mark.name for mark in trace.iterdir()] == ["c"]
     assert made.read_table("numbers").column("n").to_pylist() == [1, 2, 3]
+
+
+def unfinished(stages, store, tmp_path, monkeypatch) -> Path:
+    """The staging folder of a run with finished parts, which has yet to commit."""
+
+    def not_yet(*_: object) -> None:
+        raise SluiceError("not yet")
+
+    with monkeypatch.context() as patch, pytest.raises(SluiceError, match="not yet"):
+        patch.setattr(Store, "commit", not_yet)
+        stages.numbers.run(store, files=crawl(tmp_path / "in", store, a="1", b="5"))
+    (staged,) = (store.root / ".staging" / "numbers").iterdir()
+    return staged
+
+
+def test_a_part_that_another_run_commits_meanwhile_is_computed(stages, store, tmp_path, monkeypatch):
+    staged = unfinished(stages, store, tmp_path, monkeypatch)
+    look = Draft._parts_elsewhere
+
+    def look_and_lose(draft):
+        found = look(draft)
+        assert found
+        staged.rename(tmp_path / "committed")
+        return found
+
+    monkeypatch.setattr(Draft, "_parts_elsewhere", look_and_lose)
+    made = stages.numbers.run(store, files=crawl(tmp_path / "in", store, a="1", c="2"))
+    assert made.read_table("numbers").column("n").to_pylist() == [1, 2]
+
+
+def test_a_marker_that_vanishes_under_the_search_is_passed_over(stages, store, tmp_path, monkeypatch):
+    staged = unfinished(stages, store, tmp_path, monkeypatch)
+    read = draft_module.read_marker
+
+    def lose_and_read(marker):
+        if marker.is_relative_to(staged):
+            marker.unlink()
+        return read(marker)
+
+    monkeypatch.setattr(draft_module, "read_marker", lose_and_read)
+    made = stages.numbers.run(store, files=crawl(tmp_path / "in", store, a="1", c="2"))
+    assert made.read_table("numbers").column("n").to_pylist() == [1, 2]
 
 
 def test_a_defect_carries_the_workers_traceback(stages, store, tmp_path):

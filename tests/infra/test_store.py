@@ -57,11 +57,23 @@ def test_references(store):
         ("word/zzzz", "no such artifact"),
         ("word/", "no such artifact"),
         ("../etc", "no such artifact"),
+        (f"word/{first.version}/data", "no such artifact"),
+        (f"word/../word/{first.version}", "no such artifact"),
     ]:
         with pytest.raises(BadInput, match=message):
             store.open(ref)
     with pytest.raises(BadInput, match="cannot be a tag"):
         store.tag("../x", first.ref)
+
+
+def test_a_tag_on_a_reference_with_a_trailing_slash_does_not_stop_gc(store):
+    first = made(store, "a")
+    made(store, "b")
+    store.tag("good", f"word/{first.version}/")
+    assert (store.root / "tags" / "word" / "good").read_text() == first.version + "\n"
+    (store.root / "tags" / "word" / "old").write_text(first.version + "/\n")  # as it was written once
+    assert find_garbage(store, keep=1).refs == []
+    assert store.open("word@old").ref == first.ref
 
 
 def test_an_ambiguous_prefix_is_refused(store):
@@ -82,11 +94,11 @@ def test_a_folder_without_a_manifest_does_not_exist(store):
 def test_the_first_commit_wins(store):
     artifact = made(store, "a")
     staging = store.staging_path("word", artifact.version)
-    (staging / "data").mkdir(parents=True)
-    (staging / "data" / "other").write_text("late")
+    (staging / "data" / "folder").mkdir(parents=True)
+    (staging / "data" / "folder" / "word.txt").write_text("late")
     assert store.commit(staging, artifact.manifest) is False
     assert not staging.exists()
-    assert [p.name for p in (artifact.path / "data").iterdir()] == ["folder"]
+    assert artifact.file("folder/word.txt").read_text() == "a"
 
 
 def test_readers_open_only_listed_files(store):
@@ -169,3 +181,12 @@ def test_a_store_must_be_a_folder_with_a_known_scheme(tmp_path):
         open_store(tmp_path / "file")
     with pytest.raises(SluiceError, match="no backend for s3:// yet"):
         open_store("s3://bucket/store")
+    with pytest.raises(SluiceError, match=f"--store .*/file/sub/store: {tmp_path}/file is a file; give a folder"):
+        open_store(tmp_path / "file" / "sub" / "store")
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(SluiceError, match="that is a link to nowhere, which is not there"):
+        open_store(tmp_path / "link")
+    with pytest.raises(SluiceError, match=f"{tmp_path}/link is a link to nowhere"):
+        open_store(tmp_path / "link" / "store")
+    (tmp_path / "nowhere").mkdir()
+    assert open_store(tmp_path / "link" / "store").stages() == []
