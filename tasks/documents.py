@@ -10,6 +10,7 @@ part k that `ref` keeps, in row order, with any column that `ref` or an ancestor
                  beats a mask, the longer beats the shorter; `apply_spans` applies what is left.
 """
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -113,9 +114,13 @@ def apply_spans(text: str, spans: Sequence[tuple[int, int, str]]) -> str:
             replacement) beats a mask, then the longer the shorter, then the earlier the later.
     """
     chosen: list[tuple[int, int, str]] = []
+    starts: list[int] = []  # of the chosen, ascending: they lie apart, so that the n-th start goes with the n-th end
+    ends: list[int] = []
     for start, end, replacement in sorted(set(spans), key=lambda s: (s[2] != "", s[0] - s[1], s)):
-        if all(end <= other_start or start >= other_end for other_start, other_end, _ in chosen):
+        if bisect_right(ends, start) >= bisect_left(starts, end):  # each chosen one ends before it or begins after it
             chosen.append((start, end, replacement))
+            insort(starts, start)
+            insort(ends, end)
     pieces, position = [], 0
     for start, end, replacement in sorted(chosen):
         pieces.append(text[position:start] + replacement)

@@ -62,6 +62,9 @@ _ADDRESS = regex.compile(
 )
 _ABBREVIATION = regex.compile(r"(?:\p{L}\.)++")
 _UNICODE_BOUNDARY = regex.compile(r"\b", flags=regex.WORD | regex.V1)
+# Of many regional indicators in a row (halves of flags) an even number: leaving it out moves no other boundary, takes
+# no word away, and spares `_UNICODE_BOUNDARY` counting them all again at each of them.
+_MANY_FLAGS = regex.compile("(?:[\U0001f1e6-\U0001f1ff]{2})+(?=[\U0001f1e6-\U0001f1ff]{2})")
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,8 @@ def _words_and_marks(chunk: str) -> tuple[str, ...]:
 def _marks_behind(chunk: str, start: int) -> tuple[int, list[str]]:
     """Where the word that begins at `start` ends, and the marks behind it."""
     end = len(chunk)
+    initials = _ABBREVIATION.match(chunk, start)
+    initials_end = initials.end() if initials else start
     marks: list[str] = []
     while end > start:
         last = chunk[end - 1]
@@ -158,7 +163,7 @@ def _marks_behind(chunk: str, start: int) -> tuple[int, list[str]]:
             while end - size > start and chunk[end - size - 1] == ".":
                 size += 1
             before = chunk[end - 2] if end - 2 >= start else ""
-            if size == 1 and (not before or _keeps_full_stop(chunk, start, end)):
+            if size == 1 and (not before or _keeps_full_stop(chunk, start, end, initials_end)):
                 break
         elif not (_BEHIND.match(last) or (last in "%$" and chunk[end - 2 : end - 1].isdigit())):
             break
@@ -167,16 +172,21 @@ def _marks_behind(chunk: str, start: int) -> tuple[int, list[str]]:
     return end, marks[::-1]
 
 
-def _keeps_full_stop(chunk: str, start: int, end: int) -> bool:
-    """Whether the full stop at the end belongs to the word: initials and abbreviations of single letters."""
+def _keeps_full_stop(chunk: str, start: int, end: int, initials_end: int) -> bool:
+    """Whether the full stop at the end belongs to the word: initials and abbreviations of single letters.
+
+    `initials_end` is where the letters with a full stop each, from `start` on, end.
+    """
     capitals = chunk[max(start, end - 3) : end - 1]
     if capitals[-1:].isupper() and not capitals.isupper():
         return True
-    return bool(_ABBREVIATION.fullmatch(chunk, start, end)) and (end - start > 2 or capitals.isupper())
+    return end <= initials_end and (end - start) % 2 == 0 and (end - start > 2 or capitals.isupper())
 
 
 @lru_cache(CACHED_CHUNKS)
 def _unicode_words(chunk: str) -> tuple[str, ...]:
+    if len(chunk) > CACHED_CHARS:
+        chunk = _MANY_FLAGS.sub("", chunk)
     return tuple(piece for piece in _UNICODE_BOUNDARY.split(chunk) if any(map(str.isalnum, piece)))
 
 

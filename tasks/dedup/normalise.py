@@ -13,9 +13,12 @@ import functools
 import hashlib
 import re
 import unicodedata
+from itertools import groupby
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import regex
 
 DIGEST_BYTES = 16  # 128 bits: among 10^12 texts the chance of one accidental pair is below 2e-15
 
@@ -36,11 +39,13 @@ _SPACE, _ZERO = 0x20, 0x30
 _DROP = np.uint32(0xFFFFFFFF)  # not a code point: marks characters that vanish
 _WORD = np.uint32(0x80000000)  # flag: this letter is a word by itself
 _ZERO_RUN = re.compile("0+")
+# More combining marks in a row than UAX 15's stream-safe form allows; three of Tibet's are by decomposition alone.
+_MANY_MARKS = regex.compile(r"[\P{ccc=0}\u0f73\u0f75\u0f81]{31,}")
 
 
 def plain(text: str) -> str:
     """`text` in NFC, every run of Unicode whitespace as one space, none at the ends."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    return " ".join(_normalise("NFC", text).split())
 
 
 def text_digest(plain_text: str) -> str:
@@ -54,7 +59,7 @@ def simplify(text: str) -> str:
     Accents are removed by canonical decomposition (NFD) minus category Mn. Words of the result are what
     `simplify(text).split(" ")` gives; the empty string has none.
     """
-    decomposed = unicodedata.normalize("NFD", text.lower())
+    decomposed = _normalise("NFD", text.lower())
     codes = np.frombuffer(decomposed.encode("utf-32-le", "surrogatepass"), dtype="<u4")
     mapped = _character_map()[codes]
     mapped = mapped[mapped != _DROP]
@@ -63,6 +68,18 @@ def simplify(text: str) -> str:
         mapped = _set_apart(mapped & ~_WORD, alone)
     cleaned = mapped.astype("<u4", copy=False).tobytes().decode("utf-32-le", "surrogatepass")
     return " ".join(_ZERO_RUN.sub("0", cleaned).split())
+
+
+def _normalise(form: Literal["NFC", "NFD"], text: str) -> str:
+    """`unicodedata.normalize` in time that does not grow with the square of the marks over one letter."""
+    return unicodedata.normalize(form, text if text.isascii() else _MANY_MARKS.sub(_in_order, text))
+
+
+def _in_order(found: regex.Match[str]) -> str:
+    """Marks in canonical order (Unicode 3.11, D109), which normalisation brings about by exchanging neighbours."""
+    marks = "".join(unicodedata.normalize("NFD", mark) for mark in found[0])
+    runs = groupby(marks, key=lambda mark: unicodedata.combining(mark) != 0)
+    return "".join("".join(sorted(run, key=unicodedata.combining) if combining else run) for combining, run in runs)
 
 
 def _set_apart(codes: npt.NDArray[np.uint32], alone: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint32]:

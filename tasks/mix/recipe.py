@@ -71,7 +71,8 @@ def make_recipe(
         is wanted.
 
     Raises:
-        BadConfig: `shares` names what is neither here nor a domain that a model knows, or sums to nothing.
+        BadConfig: `shares` names what is neither here nor a domain that a model knows, sums to nothing, or asks for
+            nothing of which there is training text.
     """
     full = {
         domain: {split: sizes[domain].get(split, {"documents": 0, "bytes": 0}) for split in SPLITS}
@@ -195,6 +196,9 @@ def _wanted(
             for domain, group in group_of.items()
         }
     )
+    if not any(wanted.values()) and any(training.values()):
+        listed = f"{', '.join(sorted(empty))}; there is: {_listed(training)}"
+        raise BadConfig(f"mix.shares names only domains without training text: {listed}")
     return wanted, dict(sorted(empty.items()))
 
 

@@ -26,6 +26,7 @@ from infra.tables import read_table
 from tasks.classifier.seeds import GENERAL
 from tasks.dedup.urls import canonical_url
 from tasks.documents import SPANS, Documents, columns_of, open_part
+from tasks.extract.plain import count_words
 from tasks.filters.quantiles import Distribution
 from tasks.mix.recipe import LLAMA3_SHARES, Sizes, add_sizes, make_recipe, select_annealing, sizes_of
 from tasks.signatures import TIME, as_times
@@ -77,8 +78,8 @@ class MixParams(Params):
     min_words: int = Field(
         50,
         ge=0,
-        description="Words (between whitespace) that an edited document must have left (50: Gopher's minimum)."
-        " Documents without edits are not judged again.",
+        description="Words (between whitespace; letters in scripts without spaces) that an edited document must have"
+        " left (50: Gopher's minimum), if it had them before. Documents without edits are not judged again.",
     )
     shares: dict[str, float] | Literal["llama3", "natural"] | None = Field(
         None,
@@ -104,7 +105,7 @@ class MixParams(Params):
     )
 
 
-@stage("mix", version=2, tables={"documents": DOCUMENTS})
+@stage("mix", version=3, tables={"documents": DOCUMENTS})
 def mix(documents: Documents, params: MixParams, out: Draft) -> None:
     """Write the final text of each document with split, domain and quality, and the recipe."""
     known = set(columns_of(documents))
@@ -183,10 +184,11 @@ def mix_part(part: Part) -> None:
 
 
 def long_enough(table: pa.Table, measured: pa.ChunkedArray, min_words: int) -> pa.Table:
-    """The rows whose text is as it was measured, or has `min_words` words left after edits."""
+    """The rows that the edits did not make too short: those with `min_words` words left, or fewer before too."""
     texts = table.column("text")
     edited = pc.not_equal(texts, measured).to_pylist()
-    keep = [not e or len(text.split()) >= min_words for e, text in zip(edited, texts.to_pylist(), strict=True)]
+    versions = zip(edited, measured.to_pylist(), texts.to_pylist(), strict=True)
+    keep = [not e or not count_words(after) < min_words <= count_words(text) for e, text, after in versions]
     return table.filter(pa.array(keep, type=pa.bool_()))
 
 

@@ -45,7 +45,10 @@ _INSIDE_IPV4 = re.compile(r"\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
 QUAD = re.compile(r"(?<![\w.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?!\.?[0-9]|\w)")
 _INSIDE_IPV6 = re.compile(r":(?=[0-9a-fA-F]{0,4}:)")
 _FIRST_GROUP = 4  # digits of the first group of an address in 2000::/3
-_IPV6 = re.compile(r"(?<![\w:.])[23][0-9a-fA-F]{3}:[0-9a-fA-F:]{2,34}(?![\w])")
+_IPV6 = re.compile(r"(?<![\w.])[23][0-9a-fA-F]{3}:[0-9a-fA-F:]{2,34}(?![\w])")
+# A colon before an address is a label's ("IPv6:", "ip:"), which is no group of one itself.
+_LABEL_BEFORE = re.compile(r"(?<![\w:.])(?=[\w-]*[G-Zg-z])[\w-]{1,24}:\Z", re.ASCII)
+_LABEL_CHARS = 26  # of such a label, its colon and what stands before it
 MIN_IPV6_GROUPS = 3  # written ones: "2600::" is a network, "[2000::5]" a slice of an array
 
 VERSION_SHAPED = 32  # three of four numbers below it: 0.7 % of random addresses, nearly all versions and sections
@@ -88,7 +91,7 @@ def find_ipv6(text: str) -> Iterator[Match]:
     """Every public IPv6 address of a text."""
     for inside in _INSIDE_IPV6.finditer(text):
         found = _IPV6.match(text, max(0, inside.start() - _FIRST_GROUP))
-        if found is None:
+        if found is None or not _may_begin_ipv6(text, found.start()):
             continue
         written = found[0]
         if written.endswith(":") and not written.endswith("::"):  # the sentence's colon
@@ -101,6 +104,11 @@ def find_ipv6(text: str) -> Iterator[Match]:
             continue
         if not any(first <= address <= last for first, last in SPECIAL_IPV6):
             yield Match(found.start(), found.start() + len(written), "ipv6")
+
+
+def _may_begin_ipv6(text: str, start: int) -> bool:
+    """Whether no group of a longer row of groups stands before."""
+    return text[start - 1 : start] != ":" or _LABEL_BEFORE.search(before(text, start, _LABEL_CHARS)) is not None
 
 
 def _is_public_ipv4(written: str, octets: list[int]) -> bool:

@@ -25,6 +25,8 @@ _REPOSITORY = re.compile(r"[:/][\w~/.-]")  # git@host:owner/name
 _REPOSITORY_USERS = frozenset({"git", "hg", "svn"})
 
 _AT = re.compile(r"[\[({<] ?at ?[\])}>]", re.IGNORECASE)
+# Quick looks that keep the pattern away from nearly every text; that each begins with fixed letters makes them quick.
+_AT_CLOSED = (re.compile(r"at ?[\])}>]"), re.compile(r"AT ?[\])}>]"))
 _DOT = re.compile(r" ?[\[({<] ?(?:dot|\.) ?[\])}>] ?", re.IGNORECASE)
 _LOCAL_BEFORE_AT = re.compile(rf"(?<![\w.+-])\w[\w.+-]{{0,{MAX_LOCAL - 1}}} ?\Z")
 _LABEL_AND_DOT = rf"[\w-]{{1,{MAX_LABEL}}}(?:{_DOT.pattern}|\.)"
@@ -41,8 +43,7 @@ def find_emails(text: str) -> Iterator[Match]:
             if start < at and _is_mail(text, start, at, end):
                 yield Match(start, end, "email")
         at = text.find("@", max(at + 1, end))
-    # two quick looks keep the pattern away from nearly every text
-    if "at)" in text or "at]" in text or "AT]" in text or "AT)" in text or "at}" in text or "at>" in text:
+    if any(closed.search(text) for closed in _AT_CLOSED):
         yield from _spelled_out(text)
 
 
@@ -74,10 +75,14 @@ def _domain_end(text: str, start: int) -> int:
 def _domain_size(chunk: str) -> int:
     """Characters of the longest beginning of a chunk that is a domain; 0: none is.
 
-    What follows the top-level domain after a dot ("ann@x.org.Please write") is left away label by label.
+    What follows the top-level domain after a dot ("ann@x.org.Please write") is left away label by label, and what
+    follows it after a hyphen ("ann@x.org-Bob").
     """
     labels = chunk.rstrip("._-").split(".")
     known = top_level_domains()
+    top = labels[-1].lower().partition("-")[0]
+    if labels[-1].lower() not in known and top in known:
+        labels[-1] = top
     while len(labels) > 1 and labels[-1].lower() not in known:
         labels.pop()
     if len(labels) < 2:

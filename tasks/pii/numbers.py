@@ -36,15 +36,23 @@ ISSUERS: tuple[tuple[str, str, frozenset[int]], ...] = (
     *((prefix, prefix, frozenset(range(12, 20))) for prefix in ("5018", "5020", "5038", "5893", "6304", "6759")),
     ("6761", "6763", frozenset(range(12, 20))),
 )
+_CARD_BEGINS = rf"(?<![\w./=#-])(?<![0-9]{_SPACE_OR_HYPHEN})"
+_CARD_ENDS = rf"(?!\w|{_SPACE_OR_HYPHEN}[0-9]{{4}}(?![0-9])|[.,][0-9])"
 _GROUPED_CARDS = tuple(
-    re.compile(
-        rf"(?<![\w./=#-])(?<![0-9]{_SPACE_OR_HYPHEN}){shape}(?!\w|{_SPACE_OR_HYPHEN}[0-9]{{4}}(?![0-9])|[.,][0-9])"
-    )
+    re.compile(_CARD_BEGINS + shape + _CARD_ENDS)
     for shape in (
         rf"[0-9]{{4}}({_SPACE_OR_HYPHEN}|\.)[0-9]{{4}}\1[0-9]{{4}}\1[0-9]{{4}}\1[0-9]{{3}}",
         rf"[0-9]{{4}}({_SPACE_OR_HYPHEN}|\.)[0-9]{{4}}\1[0-9]{{4}}\1[0-9]{{4}}",
         rf"[0-9]{{4}}({_SPACE_OR_HYPHEN}|\.)[0-9]{{6}}\1[0-9]{{4,5}}",
     )
+)
+# Several side by side: groups of digits that are cards one after the other, with nothing left over.
+_ONE_CARD = re.compile(
+    rf"[0-9]{{4}}(?:(?:{_SPACE_OR_HYPHEN}[0-9]{{4}}){{3}}(?:{_SPACE_OR_HYPHEN}[0-9]{{3}}(?![0-9]))?"
+    rf"|{_SPACE_OR_HYPHEN}[0-9]{{6}}{_SPACE_OR_HYPHEN}[0-9]{{4,5}})(?![0-9])"
+)
+_CARDS_IN_A_ROW = re.compile(
+    rf"{_CARD_BEGINS}{_ONE_CARD.pattern}(?:{_SPACE_OR_HYPHEN}{_ONE_CARD.pattern})+{_CARD_ENDS}"
 )
 _PLAIN_CARD = re.compile(r"(?<!\w)[0-9]{12,19}(?!\w|\.[0-9])")
 _CARD_BEFORE = re.compile(
@@ -64,9 +72,21 @@ def find_cards(text: str, runs: Sequence[Run]) -> Iterator[Match]:
             for found in pattern.finditer(text, start, min(len(text), end + 6)):
                 if is_card(re.sub(r"\D", "", found[0])) and not is_issued_number(text, found.start()):
                     yield Match(found.start(), found.end(), "card")
+        yield from _cards_in_a_row(text, start, end)
         for found in _PLAIN_CARD.finditer(text, start, min(len(text), end + 2)):
             if is_card(found[0]) and _is_plain_card(text, found.start(), len(found[0])):
                 yield Match(found.start(), found.end(), "card")
+
+
+def _cards_in_a_row(text: str, start: int, end: int) -> Iterator[Match]:
+    for row in _CARDS_IN_A_ROW.finditer(text, start, min(len(text), end + 6)):
+        cards = list(_ONE_CARD.finditer(text, *row.span()))
+        if all(_is_grouped_card(card[0]) for card in cards) and not is_issued_number(text, row.start()):
+            yield from (Match(card.start(), card.end(), "card") for card in cards)
+
+
+def _is_grouped_card(written: str) -> bool:
+    return len(set(re.sub(r"[0-9]", "", written))) == 1 and is_card(re.sub(r"[^0-9]", "", written))
 
 
 def is_card(digits: str) -> bool:
@@ -128,9 +148,12 @@ def is_iban(written: str) -> bool:
 # -- US social security numbers -------------------------------------------------------------------------------------
 
 _AREA, _GROUP, _SERIAL = "(?!000|666|9)[0-9]{3}", "(?!00)[0-9]{2}", "(?!0000)[0-9]{4}"
+_HYPHENED = f"[0-9]{{3}}[{HYPHENS}][0-9]{{2}}[{HYPHENS}][0-9]{{4}}"
+# Beside another number only where that is written like one of these, too.
 _SSN = re.compile(
-    rf"(?<![\w.+/#=,-])(?<![0-9][{SPACES}]){_AREA}(?:([{HYPHENS}{SPACES}]){_GROUP}\1|{_GROUP}){_SERIAL}"
-    rf"(?!\w|[{HYPHENS}./,]\w|[{SPACES}][0-9])"
+    rf"(?<![\w.+/#-])(?:(?<![0-9][{SPACES}])|(?<={_HYPHENED}[{SPACES}]))"
+    rf"{_AREA}(?:([{HYPHENS}{SPACES}]){_GROUP}\1|{_GROUP}){_SERIAL}"
+    rf"(?!\w|[{HYPHENS}./]\w|[{SPACES}](?!{_HYPHENED}(?!\w|[{HYPHENS}]))[0-9])"
 )
 _SSN_BEFORE = re.compile(
     r"(?:\bssn|\bss ?#|social[- ]security|\bsoc\.? ?sec|\btax(?:payer)?(?:[- ]?(?:id|no|number|identification)))"
@@ -144,8 +167,14 @@ def find_ssns(text: str, runs: Sequence[Run]) -> Iterator[Match]:
     for start, end in runs:
         if end - start < 9:
             continue
+        issued: int | None = (
+            None  # end of the last number that something else issued: what stands beside it is another of them
+        )
         for found in _SSN.finditer(text, start, min(len(text), end + 2)):
-            said = _SSN_BEFORE.search(before(text, found.start())) is not None
             hyphens = found[1] is not None and found[1] not in SPACES
-            if said or (hyphens and not is_issued_number(text, found.start())):
+            if _SSN_BEFORE.search(before(text, found.start())):
+                yield Match(found.start(), found.end(), "ssn")
+            elif found.start() - 1 == issued or is_issued_number(text, found.start()):
+                issued = found.end()
+            elif hyphens and text[found.start() - 1 : found.start()] != "=":  # ?key=…: part of an address
                 yield Match(found.start(), found.end(), "ssn")

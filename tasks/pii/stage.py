@@ -90,7 +90,7 @@ class Verdict:
     edits: Sequence[Edit] = ()
 
 
-@stage("pii", version=1, libraries=("tldextract",), tables={"kept": KEPT, "rejected": REJECTED, "spans": SPANS})
+@stage("pii", version=2, libraries=("tldextract",), tables={"kept": KEPT, "rejected": REJECTED, "spans": SPANS})
 def pii(documents: Documents, params: PiiParams, out: Draft) -> None:
     """Mask personal data, or drop the pages that hold it."""
     out.metrics["policies"] = {kind: params.policy(kind) for kind in KINDS}

@@ -2,6 +2,8 @@ from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from infra.errors import BadInput
 from infra.params import Params
@@ -122,3 +124,32 @@ def test_a_role_of_documents_refuses_what_is_none(store):
 )
 def test_overlapping_edits(spans, expected):
     assert apply_spans("abcdef", spans) == expected
+
+
+def _apply_one_by_one(text, spans):
+    """The rule of `apply_spans` as it reads: each edit against every one chosen before it."""
+    chosen = []
+    for start, end, replacement in sorted(set(spans), key=lambda s: (s[2] != "", s[0] - s[1], s)):
+        if all(end <= other_start or start >= other_end for other_start, other_end, _ in chosen):
+            chosen.append((start, end, replacement))
+    pieces, position = [], 0
+    for start, end, replacement in sorted(chosen):
+        pieces.append(text[position:start] + replacement)
+        position = end
+    return "".join(pieces) + text[position:]
+
+
+EDITS = st.tuples(st.integers(0, 20), st.integers(0, 6), st.sampled_from(["", "*", "#"]))
+
+
+@given(st.lists(EDITS, max_size=25))
+def test_edits_are_chosen_by_the_rule_whatever_they_are(edits):
+    spans = [(start, start + size, replacement) for start, size, replacement in edits]
+    text = "abcdefghijklmnopqrstuvwxyz"
+    assert apply_spans(text, spans) == _apply_one_by_one(text, spans)
+
+
+def test_the_edits_of_a_list_of_addresses_take_no_square_of_their_number():
+    n = 200_000
+    spans = [(8 * k, 8 * k + 6, "y") for k in range(n)]
+    assert apply_spans("x" * 8 * n, spans) == "yxx" * n

@@ -94,6 +94,34 @@ def test_a_megabyte_of_marks_is_cut_in_one_pass(run):
     assert "".join(split_words(text, "punctuation")) == text
 
 
+def test_initials_before_many_full_stops_are_read_once():
+    n = 300_000
+    assert split_words("a." * n + "a" + ".)" * n, "punctuation")[1:] == [")", *[".", ")"] * (n - 1)]
+
+
+@given(st.text(alphabet="aB.)é漢\u0301", max_size=12))
+def test_a_full_stop_belongs_to_initials_however_they_are_read(chunk):
+    for start in range(len(chunk)):
+        found = words._ABBREVIATION.match(chunk, start)
+        for end in (stop + 1 for stop in range(start + 1, len(chunk)) if chunk[stop] == "."):
+            whole = words._ABBREVIATION.fullmatch(chunk, start, end) is not None
+            assert whole == ((end - start) % 2 == 0 and found is not None and end <= found.end())
+
+
+def test_a_row_of_flags_is_cut_in_one_pass():
+    n = 1_000_000
+    assert split_words("a" + "🇦" * n + "b", "unicode") == ["a", "b"]
+
+
+@given(st.lists(st.sampled_from(["🇦🇧" * 40, "🇦", "🇧", "a", "\u0301", "\u200d", "ﾞ", "漢", "1", "."]), max_size=12))
+def test_flags_left_out_change_no_word(pieces):
+    chunk = "a" + "".join(pieces)
+    by_itself = [word for word in words._UNICODE_BOUNDARY.split(chunk) if any(map(str.isalnum, word))]
+    assert [word.replace("🇦🇧" * 40, "") for word in split_words(chunk, "unicode")] == [
+        word.replace("🇦🇧" * 40, "") for word in by_itself
+    ]
+
+
 @given(st.lists(TEXTS, min_size=1, max_size=6))
 def test_a_batch_holds_each_documents_words_in_order(texts):
     batch = WordBatch.of([split_text(text) for text in texts])

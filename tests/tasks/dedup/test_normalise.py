@@ -58,6 +58,26 @@ def test_simplify_equals_the_definition_character_by_character(text: str) -> Non
     assert simplify(text) == " ".join(re.sub("0+", "0", word) for word in words)
 
 
+def test_many_marks_over_one_letter_take_no_square_of_their_number() -> None:
+    n = 500_000
+    assert simplify("a" + "\u0301\u0323" * n + "b") == "ab"
+    assert plain("a" + "\u0301\u0323" * n) == "\u1ea1" + "\u0323" * (n - 1) + "\u0301" * n
+
+
+MARKS = st.text(alphabet="\u0301\u0323\u0327\u0344\u0f73\u0f81\u302e\u05b0\u0345\u3099", min_size=28, max_size=45)
+
+
+@given(
+    st.lists(st.one_of(MARKS, st.sampled_from(["a", "é", "ế", " ", "か", "가", "ག", "\u0301"])), max_size=6).map(
+        "".join
+    )
+)
+def test_marks_are_put_in_order_as_unicode_says(text: str) -> None:
+    assert plain(text) == " ".join(unicodedata.normalize("NFC", text).split())
+    kept = [c for c in unicodedata.normalize("NFD", text.lower()) if unicodedata.category(c) != "Mn"]
+    assert simplify(text).replace(" ", "") == "".join(kept).replace(" ", "")
+
+
 def test_digest_sees_through_whitespace_and_composition_only() -> None:
     same = text_digest(plain("Caf\u00e9  au\nlait "))
     assert text_digest(plain("Cafe\u0301 au lait")) == same

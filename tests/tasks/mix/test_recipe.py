@@ -48,6 +48,12 @@ def test_a_wish_for_text_that_is_not_there_is_refused() -> None:
         make_recipe(SIZES, {"code": 0.0}, 4.0)
 
 
+def test_shares_that_would_draw_nothing_are_refused() -> None:
+    with pytest.raises(BadConfig, match="only domains without training text: books, math; there is: code, news"):
+        make_recipe(SIZES, {"math": 0.5, "books": 0.5, "code": 0.0}, 4.0)
+    assert make_recipe({}, {"math": 1.0}, 4.0)["lacking"] == {"math": 1.0}  # of no text there is nothing to draw
+
+
 LLAMA_SIZES: Sizes = {
     name: {"train": {"documents": 1, "bytes": size}}
     for name, size in {"general": 600, "books": 200, "math": 50, "code": 100}.items()

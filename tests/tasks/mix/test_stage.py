@@ -108,6 +108,15 @@ def test_only_edited_texts_are_judged_again() -> None:
     assert long_enough(table, before, 3).column("text").to_pylist() == ["a b", "a b c"]
 
 
+def test_an_edit_that_takes_no_word_away_drops_nothing() -> None:
+    chinese = "请写信给 ann@corp.cn " + "文章" * 800
+    english = "word " * 48 + "ann@corp.com"
+    before = pa.chunked_array([[chinese, english, "文章" * 30]])
+    after = ["请写信给 user1@example.com " + "文章" * 800, "word " * 48 + "user1@example.com", "文章" * 10]
+    kept = long_enough(pa.table({"text": after}), before, 50)
+    assert kept.column("text").to_pylist() == after[:2]  # 49 words were no more before; of 60 letters 20 are left
+
+
 def test_a_scores_domain_and_quality_come_through_and_gaps_are_general() -> None:
     table = pa.table(
         {

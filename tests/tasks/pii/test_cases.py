@@ -13,13 +13,13 @@ LEAST = 0.95  # precision and recall of every kind
 
 # kind -> (found rightly, found wrongly, missed). A change here is a change of what the project promises.
 EXPECTED = {
-    "email": (29, 0, 1),  # "ann at example dot com", without brackets
+    "email": (33, 0, 1),  # "ann at example dot com", without brackets
     "phone": (42, 0, 1),  # ten digits between spaces, without a word before them
     "ipv4": (22, 0, 1),  # small numbers without a word before them
-    "ipv6": (9, 0, 0),
-    "card": (16, 0, 0),
+    "ipv6": (12, 0, 0),
+    "card": (21, 0, 0),
     "iban": (10, 0, 0),
-    "ssn": (8, 0, 0),
+    "ssn": (16, 0, 0),
 }
 
 
