@@ -1,13 +1,13 @@
 """Looking after a store: verify, diff, lineage downwards, garbage collection."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from infra.canonical import digest, file_sha256
 from infra.store.artifact import Artifact
-from infra.store.lock import is_held
+from infra.store.lock import is_held, needs_of_running
 from infra.store.manifest import Manifest
 from infra.store.store import Store
 
@@ -79,7 +79,8 @@ class Garbage:
 
 
 def find_garbage(store: Store, keep: int) -> Garbage:
-    """Artifacts that nothing needs: not tagged, not among the `keep` latest of their stage, nor an ancestor of those.
+    """Artifacts that nothing needs: not tagged, not among the `keep` latest of their stage, not in the hands of a
+    living run, nor an ancestor of those.
 
     Work in progress of dead runs goes too when its version was committed meanwhile; other staging folders stay, since
     the next run continues them.
@@ -88,18 +89,9 @@ def find_garbage(store: Store, keep: int) -> Garbage:
     for stage in store.stages():
         manifests = list(store.manifests(stage))
         roots.update(manifest.ref for manifest in manifests[max(0, len(manifests) - keep) :])
-    needed: set[str] = set()
-    todo = [ref for ref in roots if store.exists(*ref.split("/"))]
-    while todo:
-        ref = todo.pop()
-        if ref in needed:
-            continue
-        needed.add(ref)
-        parents = store.manifest(*ref.split("/")).parent_refs()
-        todo.extend(parent for parent in parents if store.exists(*parent.split("/")))
+    needed = _with_ancestors(store, roots | needs_of_running(store.root / ".locks"))
     garbage = [manifest for manifest in store.manifests() if manifest.ref not in needed]
-    held = [m for m in garbage if is_held(store.lock_path(m.stage, m.version))]
-    refs = sorted(m.ref for m in garbage if m not in held)
+    refs = sorted(manifest.ref for manifest in garbage)
     staging = [
         f"{folder.parent.name}/{folder.name}"
         for folder in sorted((store.root / ".staging").glob("*/*"))
@@ -112,10 +104,29 @@ def find_garbage(store: Store, keep: int) -> Garbage:
 
 
 def collect_garbage(store: Store, garbage: Garbage) -> None:
-    """Remove what `find_garbage` found: each artifact leaves the store by one rename, then its bytes go."""
+    """Remove what `find_garbage` found: each artifact leaves the store by one rename, then its bytes go.
+
+    What a run has taken up since it was found stays.
+    """
+    taken_up = _with_ancestors(store, needs_of_running(store.root / ".locks"))
     for ref in garbage.refs:
-        store.to_trash(store.artifact_path(*ref.split("/")))
+        if ref not in taken_up:
+            store.to_trash(store.artifact_path(*ref.split("/")))
     for name in garbage.staging:
         shutil.rmtree(store.staging_path(*name.split("/")), ignore_errors=True)
     if store.trash.is_dir():
         shutil.rmtree(store.trash)
+
+
+def _with_ancestors(store: Store, roots: Iterable[str]) -> set[str]:
+    """Those of `roots` that exist, and all that they were made from."""
+    needed: set[str] = set()
+    todo = list(roots)
+    while todo:
+        ref = todo.pop()
+        stage, _, version = ref.partition("/")
+        if ref in needed or not store.exists(stage, version):
+            continue
+        needed.add(ref)
+        todo.extend(store.manifest(stage, version).parent_refs())
+    return needed

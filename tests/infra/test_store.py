@@ -1,4 +1,5 @@
 import json
+import pickle
 
 import pytest
 
@@ -10,6 +11,7 @@ from infra.store import Artifact, Store, open_store
 from infra.store.lock import StagingLock, check_ours, is_held
 from infra.store.maintenance import children, collect_garbage, diff, find_garbage, verify
 from infra.store.manifest import Counts, Quantity
+from infra.store.running import RunStore
 
 
 class WordParams(Params):
@@ -140,6 +142,45 @@ def test_gc_keeps_tagged_recent_and_ancestors(store):
     collect_garbage(store, garbage)
     assert {m.ref for m in store.manifests("word")} == {parent.ref, tagged.ref, latest.ref}
     assert not store.trash.exists()
+
+
+def test_gc_keeps_what_a_running_stage_reads(store):
+    first = made(store, "first")
+    middle = longer.run(store, word=first)
+    made(store, "newer")
+    longer.run(store, word=made(store, "latest"))
+    with StagingLock(store.lock_path("tip", "v"), "a run", {"parts": [middle.ref], "base": "gone/0"}) as lock:
+        found = find_garbage(store, keep=0)
+        lock.acquire()
+        assert not {first.ref, middle.ref} & set(find_garbage(store, keep=0).refs)
+        collect_garbage(store, found)  # found before the run took it up
+    assert {m.ref for m in store.manifests()} == {first.ref, middle.ref}
+    assert find_garbage(store, keep=0).refs == sorted([first.ref, middle.ref])
+
+
+def test_a_stage_says_in_its_lock_what_it_reads(store):
+    old, refs = made(store, "old"), []
+
+    @stage("watching", version=1)
+    def watching(word: Artifact, params: WordParams, out: Draft) -> None:
+        refs.extend(find_garbage(store, keep=0).refs)
+        out.count("words", 1, out=1)
+
+    other = made(store, "other")
+    watching.run(store, word=old)
+    assert refs == [other.ref]
+
+
+def test_gc_keeps_what_a_run_has_opened_until_it_ends(store):
+    first = made(store, "first")
+    middle = longer.run(store, word=first)
+    with RunStore(store.root) as of_run:
+        of_run.open(middle.ref)
+        second = made(of_run, "second")
+        third = made(store, "third")
+        assert find_garbage(store, keep=0).refs == [third.ref]
+        assert type(pickle.loads(pickle.dumps(of_run))) is Store  # noqa: S301  as Spark sends it to a worker
+    assert find_garbage(store, keep=0).refs == sorted([first.ref, middle.ref, second.ref, third.ref])
 
 
 def test_a_lock_dies_with_its_holder_and_its_token_tells_workers(store):
