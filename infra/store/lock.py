@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.errors import SluiceError
+from infra.store.manifest import refs_of
 
 POLL_SECONDS = 0.25
 RUN_PREFIX = "run."  # no stage is called so
@@ -30,7 +31,7 @@ class StagingLock:
     def __init__(self, path: Path, run_name: str, parents: Mapping[str, str | list[str]] | None = None) -> None:
         """`parents` as in a key: role -> the refs that the holder reads while it holds the lock."""
         self.path = path
-        self._needs = [ref for refs in (parents or {}).values() for ref in ([refs] if isinstance(refs, str) else refs)]
+        self._needs = refs_of(parents or {})
         self.token = uuid.uuid4().hex
         self._run_name = run_name
         self._file: Any = None

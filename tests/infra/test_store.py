@@ -9,7 +9,7 @@ from infra.params import Params
 from infra.stage import Draft, stage
 from infra.store import Artifact, Store, open_store
 from infra.store.lock import StagingLock, check_ours, is_held
-from infra.store.maintenance import children, collect_garbage, diff, find_garbage, verify
+from infra.store.maintenance import children, collect_garbage, diff, find_garbage, readable, verify
 from infra.store.manifest import Counts, Quantity
 from infra.store.running import RunStore
 
@@ -181,6 +181,37 @@ def test_gc_keeps_what_a_run_has_opened_until_it_ends(store):
         assert find_garbage(store, keep=0).refs == [third.ref]
         assert type(pickle.loads(pickle.dumps(of_run))) is Store  # noqa: S301  as Spark sends it to a worker
     assert find_garbage(store, keep=0).refs == sorted([first.ref, middle.ref, second.ref, third.ref])
+
+
+def edit(artifact: Artifact, change) -> None:
+    path = artifact.path / "manifest.json"
+    path.write_text(change(path.read_text()))
+
+
+def test_gc_takes_no_parent_of_an_artifact_whose_manifest_is_damaged(store):
+    parent = made(store, "parent")
+    child = longer.run(store, word=parent)
+    other = made(store, "other")
+    whole = (child.path / "manifest.json").read_text()
+    edit(child, lambda text: text.replace("{", '{"new": 1,', 1))  # of a later Sluice: its parents can be read
+    found = find_garbage(Store(store.root), keep=0)
+    assert found.refs == [other.ref]
+    assert child.ref in found.problems[0] and found.problems[0].endswith("; it stays")
+    edit(child, lambda _: whole[:40])
+    found = find_garbage(Store(store.root), keep=0)
+    assert found.refs == [] and found.bytes == 0
+    assert child.ref in found.problems[0] and "no artifact is removed before it is mended" in found.problems[0]
+    edit(child, lambda _: "[]")
+    assert find_garbage(Store(store.root), keep=0).refs == []
+
+
+def test_a_manifest_in_a_foreign_folder_is_damaged(store):
+    artifact = made(store, "a")
+    artifact.path.rename(artifact.path.with_name("copy"))
+    fresh = Store(store.root)
+    manifests, damaged = readable(fresh)
+    assert manifests == [] and f"is the manifest of {artifact.ref}" in damaged["word/copy"]
+    assert find_garbage(fresh, keep=0).refs == []
 
 
 def test_a_lock_dies_with_its_holder_and_its_token_tells_workers(store):
