@@ -88,6 +88,8 @@ def _needs(path: Path) -> Iterator[str]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:  # the run has ended
         return
+    except PermissionError:  # somebody else's, see `is_held`: at least what it makes stays
+        text = "{}"
     if path.name.startswith(RUN_PREFIX):
         yield from text.split()
         return
@@ -101,11 +103,15 @@ def _needs(path: Path) -> Iterator[str]:
 
 def is_held(path: Path) -> bool:
     """Whether some living process holds the lock of this path."""
-    if not path.exists():
+    try:
+        file = path.open("rb")  # a look must do on a store that is read-only, too
+    except FileNotFoundError:
         return False
-    with path.open("a+", encoding="utf-8") as file:
+    except PermissionError:  # somebody else's, and he may well be at work
+        return True
+    with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
     return False

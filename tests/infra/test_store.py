@@ -1,5 +1,7 @@
+import fcntl
 import json
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -181,6 +183,33 @@ def test_gc_keeps_what_a_run_has_opened_until_it_ends(store):
         assert find_garbage(store, keep=0).refs == [third.ref]
         assert type(pickle.loads(pickle.dumps(of_run))) is Store  # noqa: S301  as Spark sends it to a worker
     assert find_garbage(store, keep=0).refs == sorted([first.ref, middle.ref, second.ref, third.ref])
+
+
+def test_gc_looks_at_a_store_that_cannot_be_written(store, monkeypatch):
+    old, other = made(store, "old"), made(store, "other")
+    really_open = Path.open
+
+    def read_only(path: Path, mode: str = "r", *rest, **named):
+        if path.is_relative_to(store.root) and set(mode) & set("wax+"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return really_open(path, mode, *rest, **named)
+
+    with StagingLock(store.lock_path("word", old.version), "one") as lock:
+        lock.acquire()
+        monkeypatch.setattr(Path, "open", read_only)
+        assert is_held(lock.path) and not is_held(store.lock_path("word", "no such"))
+        assert find_garbage(store, keep=0).refs == [other.ref]
+    with RunStore(store.root) as of_run:
+        assert of_run.open(old.ref).ref == old.ref
+
+
+def test_a_look_at_a_lock_holds_nobody_up(store):
+    path = store.lock_path("word", "v")
+    path.parent.mkdir(parents=True)
+    path.touch()
+    with path.open("rb") as somebody_looks:
+        fcntl.flock(somebody_looks, fcntl.LOCK_SH)
+        assert not is_held(path)
 
 
 def edit(artifact: Artifact, change) -> None:
