@@ -7,6 +7,7 @@ from infra.errors import BadInput
 from infra.stage import Source
 from infra.store import Artifact, Store
 from infra.store.digests import DigestCache
+from infra.store.store import TAG
 from tasks.classifier.text_files import open_texts
 
 
@@ -23,8 +24,10 @@ def split_places(values: Sequence[str], store: Store) -> tuple[list[Artifact], S
 
 def is_reference(value: str, store: Store) -> bool:
     """Whether a value reads as `stage@tag` or `stage/version` of a stage in the store, and not as a path."""
-    stage = value.split("@")[0].split("/")[0]
-    return stage in store.stages() and "." not in value and not Path(value).exists()
+    stage, at, tag = value.partition("@")
+    stage, _, version = (stage, "", "") if at else value.partition("/")
+    well_formed = TAG.fullmatch(tag) is not None if at else "." not in version  # a dot there: a file in a folder
+    return well_formed and stage in store.stages() and not Path(value).exists()
 
 
 def files_of(values: Sequence[str], digests: DigestCache) -> Source:

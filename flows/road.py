@@ -18,6 +18,7 @@ from infra.settings import store_url
 from infra.stage import RunContext, Stage, StageResult, running
 from infra.store import Artifact, open_store
 from infra.store.manifest import RunInfo
+from infra.store.running import RunStore
 from tasks.report.funnel import counted
 
 PROGRESS_LOG_SECONDS = 10.0
@@ -88,8 +89,9 @@ def walking(flow: str, runtime: Runtime, options: RunOptions) -> Iterator[Road]:
     logging.getLogger("sluice").setLevel(runtime.log_level)  # Prefect shows what passes in the log of the run
     order = ORDERS[flow]
     before = set(order[: order.index(options.start)]) if options.start else set()
+    store = RunStore(open_store(store_url(options.store)).root)
     context = RunContext(
-        store=open_store(store_url(options.store)),
+        store=store,
         runtime=runtime,
         run=_run_info(),
         reporter=LogReporter(),
@@ -98,7 +100,7 @@ def walking(flow: str, runtime: Runtime, options: RunOptions) -> Iterator[Road]:
         must_exist=before,
         as_prefect_tasks=True,
     )
-    with running(context):
+    with store, running(context):
         try:
             yield Road(context, options.until, options.start)
         except _UntilReached:

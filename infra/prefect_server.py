@@ -4,6 +4,7 @@ Prefect can start a temporary server by itself, but that one outlives a killed r
 database lies in Sluice's cache (PREFECT_HOME, unless set), so that runs show up in the UI of `sluice serve` later.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -23,12 +24,31 @@ START_SECONDS = 120.0
 POLL_SECONDS = 0.2
 TAIL_BYTES = 2000
 DRAIN_SECONDS = 10.0
+PROXY_EXCEPTIONS = ("no_proxy", "NO_PROXY")
 
 
 def prefect_home() -> Path:
     """PREFECT_HOME, else a folder in Sluice's cache."""
     given = os.environ.get("PREFECT_HOME")
     return Path(given) if given else cache_dir() / "prefect"
+
+
+def _made_home() -> Path:
+    """Prefect's folder for us alone: its database keeps the parameters of runs, and an address may hold a password."""
+    home = prefect_home()
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not os.environ.get("PREFECT_HOME"):  # in our cache; `sluice doctor` may have had Prefect make it
+        with contextlib.suppress(PermissionError):  # in a cache that several people share it is the first one's
+            home.chmod(0o700)
+    return home
+
+
+def _spare_loopback_the_proxy() -> None:
+    """Let no proxy be asked for this machine's own servers, neither by us nor by our children."""
+    named = [os.environ.get(name) for name in PROXY_EXCEPTIONS]
+    for name in PROXY_EXCEPTIONS:  # where only one is set, the new one must not hide what it says
+        listed = [one.strip() for one in (os.environ.get(name) or next(filter(None, named), "")).split(",")]
+        os.environ[name] = ",".join(dict.fromkeys([*filter(None, listed), HOST, "localhost"]))
 
 
 @contextmanager
@@ -44,13 +64,13 @@ def prefect_api(port: int | None = None, ui: bool = False) -> Iterator[str]:
     Raises:
         EnvironmentProblem: the server does not come up; the message has its last words.
     """
+    _spare_loopback_the_proxy()
     given = os.environ.get("PREFECT_API_URL")
     if given and port is None:
         yield given
         return
     port = port or free_port()
-    home = prefect_home()
-    home.mkdir(parents=True, exist_ok=True)
+    home = _made_home()
     log = home / "server.log"
     os.environ["PREFECT_HOME"] = str(home)
     url = f"http://{HOST}:{port}/api"

@@ -74,14 +74,15 @@ def stage(
     from flows.road import LogReporter, result_row
     from flows.stages import load_stage
     from infra.stage import RunContext, parse_params, running
+    from infra.store.running import RunStore
 
     loaded = load_stage(name)
     values, runtime = parse_settings(sets or ())
     params = parse_params(loaded.params_type, values, name)
-    opened = the_store(store)
+    opened = RunStore(the_store(store).root)
     _log_to(sys.stderr if as_json else sys.stdout)
     context = RunContext(store=opened, runtime=runtime, reporter=LogReporter())
-    with running(context):
+    with opened, running(context):
         roles = fill_roles(loaded, given or (), opened)
         loaded.run_in(context, params=params, **roles)
     if as_json:

@@ -1,5 +1,6 @@
 """Verbs that look at the store: ls, show, diff, lineage, verify, tag, path, gc."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -9,7 +10,7 @@ from flows.cli.state import JsonOption, StoreOption, the_store
 from infra.quantities import byte_size
 from infra.stage.provenance import source_digest
 from infra.store import Artifact, Manifest, Store
-from infra.store.maintenance import children, collect_garbage, diff, find_garbage, verify
+from infra.store.maintenance import children, collect_garbage, diff, find_garbage, readable, verify
 
 Ref = Annotated[str, typer.Argument(help="stage@latest, stage@TAG, stage/VERSION (a prefix will do), or just stage.")]
 
@@ -23,7 +24,9 @@ def ls(
     opened = the_store(store)
     tags = _tags_by_ref(opened)
     rows: list[dict[str, Any]] = []
-    for manifest in opened.manifests(stage):
+    manifests, damaged = readable(opened, stage)
+    _warn(damaged.values())
+    for manifest in manifests:
         counts = manifest.counts
         rows.append(
             {
@@ -99,8 +102,7 @@ def show(ref: Ref, store: StoreOption = None, as_json: JsonOption = False) -> No
     if len(manifest.files) > 20:
         typer.echo(f"    … and {len(manifest.files) - 20} more")
     warning = source_warning(manifest)
-    if warning:
-        typer.secho(f"warning: {warning}", fg="yellow", err=True)
+    _warn([warning] if warning else [])
 
 
 def source_warning(manifest: Manifest) -> str | None:
@@ -155,14 +157,16 @@ def verify_verb(
 ) -> None:
     """Check that artifacts are whole; exit status 1 if one is not."""
     opened = the_store(store)
-    artifacts = [opened.open(ref)] if ref else [Artifact(opened, manifest) for manifest in opened.manifests()]
-    problems = [problem for artifact in artifacts for problem in verify(artifact, deep)]
+    manifests, damaged = ([opened.open(ref).manifest], {}) if ref else readable(opened)
+    problems = list(damaged.values())
+    problems += [problem for manifest in manifests for problem in verify(Artifact(opened, manifest), deep)]
+    checked = [*(manifest.ref for manifest in manifests), *damaged]
     if as_json:
-        print_json({"checked": [artifact.ref for artifact in artifacts], "problems": problems})
+        print_json({"checked": checked, "problems": problems})
     else:
         for problem in problems:
             typer.echo(problem)
-        typer.echo(f"{len(artifacts)} artifacts checked{' byte by byte' if deep else ''}, {len(problems)} problems")
+        typer.echo(f"{len(checked)} artifacts checked{' byte by byte' if deep else ''}, {len(problems)} problems")
     if problems:
         raise typer.Exit(1)
 
@@ -209,6 +213,7 @@ def gc(
     """Remove artifacts that no tag, no recent artifact and no running work needs."""
     opened = the_store(store)
     garbage = find_garbage(opened, keep)
+    _warn(garbage.problems)
     if yes:
         collect_garbage(opened, garbage)
     if as_json:
@@ -223,6 +228,11 @@ def gc(
         f"{verb} {len(garbage.refs)} artifacts ({byte_size(garbage.bytes)}), {len(garbage.staging)} leftovers,"
         f" {garbage.trash} trashed folders{'' if yes else '; add --yes to do it'}"
     )
+
+
+def _warn(problems: Iterable[str]) -> None:
+    for problem in problems:
+        typer.secho(f"warning: {problem}", fg="yellow", err=True)
 
 
 def _tags_by_ref(store: Store) -> dict[str, list[str]]:

@@ -151,7 +151,7 @@ class Stage:
         store = context.store
         context.reporter.started(self.name, version)
         refreshing = self.name in context.refresh
-        with StagingLock(store.lock_path(self.name, version), context.run.name) as lock:
+        with StagingLock(store.lock_path(self.name, version), context.run.name, key["parents"]) as lock:
             if not store.exists(self.name, version) or refreshing:
                 if self.name in context.must_exist:
                     raise BadInput(

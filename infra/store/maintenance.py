@@ -1,15 +1,49 @@
 """Looking after a store: verify, diff, lineage downwards, garbage collection."""
 
+import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
+
 from infra.canonical import digest, file_sha256
+from infra.errors import BadInput
 from infra.store.artifact import Artifact
-from infra.store.lock import is_held
-from infra.store.manifest import Manifest
-from infra.store.store import Store
+from infra.store.lock import is_held, needs_of_running
+from infra.store.manifest import Manifest, refs_of
+from infra.store.store import MANIFEST, Store
+
+
+def readable(store: Store, stage: str | None = None) -> tuple[list[Manifest], dict[str, str]]:
+    """Manifests of all artifacts, or those of one stage, by stage then by end time; and what is wrong with the others.
+
+    Returns:
+        The manifests that can be read, and for each other artifact its ref -> one line.
+    """
+    manifests: list[Manifest] = []
+    damaged: dict[str, str] = {}
+    for name in [stage] if stage else store.stages():
+        found = []
+        for version in store.versions(name):
+            try:
+                manifest = store.manifest(name, version)
+            except BadInput as error:
+                damaged[f"{name}/{version}"] = str(error)
+                continue
+            except OSError as error:
+                damaged[f"{name}/{version}"] = f"{error.filename}: cannot be read ({error.strerror})"
+                continue
+            if manifest.ref == f"{name}/{version}":
+                found.append(manifest)
+            else:
+                where = store.artifact_path(name, version) / MANIFEST
+                damaged[f"{name}/{version}"] = (
+                    f"{where}: this is the manifest of {manifest.ref}; it was edited or moved"
+                )
+        manifests += sorted(found, key=lambda manifest: (manifest.timing.ended, manifest.version))
+    return manifests, damaged
 
 
 def verify(artifact: Artifact, deep: bool = False) -> list[str]:
@@ -76,30 +110,24 @@ class Garbage:
     staging: list[str]
     trash: int
     bytes: int
+    problems: list[str]  # why artifacts stay whose own lineage, or everybody's, cannot be told
 
 
 def find_garbage(store: Store, keep: int) -> Garbage:
-    """Artifacts that nothing needs: not tagged, not among the `keep` latest of their stage, nor an ancestor of those.
+    """Artifacts that nothing needs: not tagged, not among the `keep` latest of their stage, not in the hands of a
+    living run, nor an ancestor of those.
 
     Work in progress of dead runs goes too when its version was committed meanwhile; other staging folders stay, since
     the next run continues them.
     """
-    roots = {f"{stage}/{version}" for stage, _, version in store.tags()}
+    manifests, damaged = readable(store)
+    roots = {f"{stage}/{version}" for stage, _, version in store.tags()} | damaged.keys()
     for stage in store.stages():
-        manifests = list(store.manifests(stage))
-        roots.update(manifest.ref for manifest in manifests[max(0, len(manifests) - keep) :])
-    needed: set[str] = set()
-    todo = [ref for ref in roots if store.exists(*ref.split("/"))]
-    while todo:
-        ref = todo.pop()
-        if ref in needed:
-            continue
-        needed.add(ref)
-        parents = store.manifest(*ref.split("/")).parent_refs()
-        todo.extend(parent for parent in parents if store.exists(*parent.split("/")))
-    garbage = [manifest for manifest in store.manifests() if manifest.ref not in needed]
-    held = [m for m in garbage if is_held(store.lock_path(m.stage, m.version))]
-    refs = sorted(m.ref for m in garbage if m not in held)
+        latest = [manifest.ref for manifest in manifests if manifest.stage == stage]
+        roots.update(latest[max(0, len(latest) - keep) :])
+    needed, unclear = _with_ancestors(store, roots | needs_of_running(store.root / ".locks"))
+    garbage = [] if unclear else [manifest for manifest in manifests if manifest.ref not in needed]
+    refs = sorted(manifest.ref for manifest in garbage)
     staging = [
         f"{folder.parent.name}/{folder.name}"
         for folder in sorted((store.root / ".staging").glob("*/*"))
@@ -108,14 +136,58 @@ def find_garbage(store: Store, keep: int) -> Garbage:
     ]
     trash = len(list(store.trash.iterdir())) if store.trash.is_dir() else 0
     size = sum(entry.bytes for manifest in garbage for entry in manifest.files)
-    return Garbage(refs, staging, trash, size)
+    hint = "; what it was made from is unknown, so no artifact is removed before it is mended or its folder is deleted"
+    problems = [f"{problem}{hint if ref in unclear else '; it stays'}" for ref, problem in damaged.items()]
+    return Garbage(refs, staging, trash, size, problems)
 
 
 def collect_garbage(store: Store, garbage: Garbage) -> None:
-    """Remove what `find_garbage` found: each artifact leaves the store by one rename, then its bytes go."""
+    """Remove what `find_garbage` found: each artifact leaves the store by one rename, then its bytes go.
+
+    What a run has taken up since it was found stays.
+    """
+    taken_up, _ = _with_ancestors(store, needs_of_running(store.root / ".locks"))
     for ref in garbage.refs:
-        store.to_trash(store.artifact_path(*ref.split("/")))
+        if ref not in taken_up:
+            store.to_trash(store.artifact_path(*ref.split("/")))
     for name in garbage.staging:
         shutil.rmtree(store.staging_path(*name.split("/")), ignore_errors=True)
     if store.trash.is_dir():
         shutil.rmtree(store.trash)
+
+
+class _Parents(BaseModel):
+    """What of a manifest gc cannot do without."""
+
+    parents: dict[str, str | list[str]]
+
+
+def _with_ancestors(store: Store, roots: Iterable[str]) -> tuple[set[str], set[str]]:
+    """Those of `roots` that exist and all that they were made from, and those of them that do not say from what."""
+    needed: set[str] = set()
+    unclear: set[str] = set()
+    todo = list(roots)
+    while todo:
+        ref = todo.pop()
+        stage, _, version = ref.partition("/")
+        if ref in needed or not store.exists(stage, version):
+            continue
+        needed.add(ref)
+        try:
+            todo.extend(_parents(store, stage, version))
+        except (ValueError, OSError):
+            unclear.add(ref)
+    return needed, unclear
+
+
+def _parents(store: Store, stage: str, version: str) -> list[str]:
+    """An artifact's parents, also from a manifest of which only they can be read (another version of Sluice wrote it).
+
+    Raises:
+        ValueError: they cannot be read.
+        OSError: the manifest cannot be read.
+    """
+    with contextlib.suppress(BadInput):
+        return store.manifest(stage, version).parent_refs()
+    text = (store.artifact_path(stage, version) / MANIFEST).read_text(encoding="utf-8")
+    return refs_of(_Parents.model_validate_json(text).parents)

@@ -188,7 +188,9 @@ class Manifest(_Strict):
 
     def parent_refs(self) -> list[str]:
         """Every parent's ref, in role order."""
-        refs: list[str] = []
-        for value in self.parents.values():
-            refs.extend([value] if isinstance(value, str) else value)
-        return refs
+        return refs_of(self.parents)
+
+
+def refs_of(parents: Mapping[str, str | list[str]]) -> list[str]:
+    """The refs of parents by role, in role order."""
+    return [ref for refs in parents.values() for ref in ([refs] if isinstance(refs, str) else refs)]

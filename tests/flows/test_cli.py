@@ -80,6 +80,24 @@ def test_verify_fails_when_a_byte_changed(filled):
     assert done.returncode == 1 and "other bytes" in done.stdout
 
 
+def test_a_damaged_manifest_stops_neither_ls_nor_verify_nor_gc(filled):
+    store, one, two = filled
+    root = str(store.root)
+    (one.path / "manifest.json").write_text("{")
+    two.file("folder/word.txt").unlink()
+    line = f"warning: {one.path}/manifest.json: not a manifest"
+    listed = sluice("ls", "--store", root, "--json")
+    assert [row["ref"] for row in json.loads(listed.stdout)] == [two.ref]
+    assert listed.returncode == 0 and listed.stderr.startswith(line) and listed.stderr.count("\n") == 1
+    done = sluice("verify", "--store", root)
+    assert done.returncode == 1 and "2 artifacts checked, 2 problems" in done.stdout and not done.stderr
+    assert "not a manifest" in done.stdout and "folder/word.txt is missing" in done.stdout
+    done = sluice("gc", "--keep", "0", "--yes", "--store", root)
+    assert done.returncode == 0 and done.stdout.startswith("removed 0 artifacts")
+    assert done.stderr.startswith(line) and done.stderr.count("\n") == 1
+    assert one.path.exists() and two.path.exists()
+
+
 def test_gc_says_first_and_does_with_yes(filled):
     store, one, two = filled
     arguments = ("gc", "--keep", "1", "--store", str(store.root))

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import subprocess
@@ -36,6 +37,55 @@ def test_a_guarded_program_and_its_children_end_when_the_starter_is_killed(tmp_p
     starter.send_signal(signal.SIGKILL)
     starter.wait()
     assert gone_within(pids, 30)
+
+
+# A program that starts a member which ignores TERM, or takes a second to end and then leaves a file; it ends at once.
+HASTY = """
+import subprocess, sys, time
+member = "import signal, sys, time; from pathlib import Path;" \
+    " signal.signal(signal.SIGTERM, %s); Path(sys.argv[1]).touch(); time.sleep(600)"
+child = subprocess.Popen([sys.executable, "-c", member, sys.argv[1] + ".ready"])
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+SLOW_END = "lambda *_: (time.sleep(1), Path(sys.argv[1] + '.ended').touch(), sys.exit())"
+
+
+def guarded(tmp_path: Path, handler: str) -> tuple["subprocess.Popen[bytes]", int]:
+    argv = [sys.executable, "-m", "infra.guard", sys.executable, "-c", HASTY % handler, str(tmp_path / "member")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    guard = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+    member = int(guard.stdout.readline())
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "member.ready").exists():
+        assert time.monotonic() < deadline and guard.poll() is None
+        time.sleep(0.05)
+    return guard, member
+
+
+def test_a_member_that_ignores_term_does_not_outlive_its_program(tmp_path):
+    guard, member = guarded(tmp_path, "signal.SIG_IGN")
+    try:
+        guard.stdin.close()
+        guard.wait(60)
+        assert gone_within([member], 10)
+    finally:
+        end(member)
+
+
+def test_a_member_has_its_grace_time_though_its_program_ended_at_once(tmp_path):
+    guard, member = guarded(tmp_path, SLOW_END)
+    try:
+        guard.send_signal(signal.SIGTERM)
+        guard.wait(60)
+        assert (tmp_path / "member.ready.ended").exists()
+    finally:
+        end(member)
+
+
+def end(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_a_guard_passes_on_the_exit_status():

@@ -1,4 +1,7 @@
+import fcntl
 import json
+import pickle
+from pathlib import Path
 
 import pytest
 
@@ -8,8 +11,9 @@ from infra.params import Params
 from infra.stage import Draft, stage
 from infra.store import Artifact, Store, open_store
 from infra.store.lock import StagingLock, check_ours, is_held
-from infra.store.maintenance import children, collect_garbage, diff, find_garbage, verify
+from infra.store.maintenance import children, collect_garbage, diff, find_garbage, readable, verify
 from infra.store.manifest import Counts, Quantity
+from infra.store.running import RunStore
 
 
 class WordParams(Params):
@@ -152,6 +156,103 @@ def test_gc_keeps_tagged_recent_and_ancestors(store):
     collect_garbage(store, garbage)
     assert {m.ref for m in store.manifests("word")} == {parent.ref, tagged.ref, latest.ref}
     assert not store.trash.exists()
+
+
+def test_gc_keeps_what_a_running_stage_reads(store):
+    first = made(store, "first")
+    middle = longer.run(store, word=first)
+    made(store, "newer")
+    longer.run(store, word=made(store, "latest"))
+    with StagingLock(store.lock_path("tip", "v"), "a run", {"parts": [middle.ref], "base": "gone/0"}) as lock:
+        found = find_garbage(store, keep=0)
+        lock.acquire()
+        assert not {first.ref, middle.ref} & set(find_garbage(store, keep=0).refs)
+        collect_garbage(store, found)  # found before the run took it up
+    assert {m.ref for m in store.manifests()} == {first.ref, middle.ref}
+    assert find_garbage(store, keep=0).refs == sorted([first.ref, middle.ref])
+
+
+def test_a_stage_says_in_its_lock_what_it_reads(store):
+    old, refs = made(store, "old"), []
+
+    @stage("watching", version=1)
+    def watching(word: Artifact, params: WordParams, out: Draft) -> None:
+        refs.extend(find_garbage(store, keep=0).refs)
+        out.count("words", 1, out=1)
+
+    other = made(store, "other")
+    watching.run(store, word=old)
+    assert refs == [other.ref]
+
+
+def test_gc_keeps_what_a_run_has_opened_until_it_ends(store):
+    first = made(store, "first")
+    middle = longer.run(store, word=first)
+    with RunStore(store.root) as of_run:
+        of_run.open(middle.ref)
+        second = made(of_run, "second")
+        third = made(store, "third")
+        assert find_garbage(store, keep=0).refs == [third.ref]
+        assert type(pickle.loads(pickle.dumps(of_run))) is Store  # noqa: S301  as Spark sends it to a worker
+    assert find_garbage(store, keep=0).refs == sorted([first.ref, middle.ref, second.ref, third.ref])
+
+
+def test_gc_looks_at_a_store_that_cannot_be_written(store, monkeypatch):
+    old, other = made(store, "old"), made(store, "other")
+    really_open = Path.open
+
+    def read_only(path: Path, mode: str = "r", *rest, **named):
+        if path.is_relative_to(store.root) and set(mode) & set("wax+"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return really_open(path, mode, *rest, **named)
+
+    with StagingLock(store.lock_path("word", old.version), "one") as lock:
+        lock.acquire()
+        monkeypatch.setattr(Path, "open", read_only)
+        assert is_held(lock.path) and not is_held(store.lock_path("word", "no such"))
+        assert find_garbage(store, keep=0).refs == [other.ref]
+    with RunStore(store.root) as of_run:
+        assert of_run.open(old.ref).ref == old.ref
+
+
+def test_a_look_at_a_lock_holds_nobody_up(store):
+    path = store.lock_path("word", "v")
+    path.parent.mkdir(parents=True)
+    path.touch()
+    with path.open("rb") as somebody_looks:
+        fcntl.flock(somebody_looks, fcntl.LOCK_SH)
+        assert not is_held(path)
+
+
+def edit(artifact: Artifact, change) -> None:
+    path = artifact.path / "manifest.json"
+    path.write_text(change(path.read_text()))
+
+
+def test_gc_takes_no_parent_of_an_artifact_whose_manifest_is_damaged(store):
+    parent = made(store, "parent")
+    child = longer.run(store, word=parent)
+    other = made(store, "other")
+    whole = (child.path / "manifest.json").read_text()
+    edit(child, lambda text: text.replace("{", '{"new": 1,', 1))  # of a later Sluice: its parents can be read
+    found = find_garbage(Store(store.root), keep=0)
+    assert found.refs == [other.ref]
+    assert child.ref in found.problems[0] and found.problems[0].endswith("; it stays")
+    edit(child, lambda _: whole[:40])
+    found = find_garbage(Store(store.root), keep=0)
+    assert found.refs == [] and found.bytes == 0
+    assert child.ref in found.problems[0] and "no artifact is removed before it is mended" in found.problems[0]
+    edit(child, lambda _: "[]")
+    assert find_garbage(Store(store.root), keep=0).refs == []
+
+
+def test_a_manifest_in_a_foreign_folder_is_damaged(store):
+    artifact = made(store, "a")
+    artifact.path.rename(artifact.path.with_name("copy"))
+    fresh = Store(store.root)
+    manifests, damaged = readable(fresh)
+    assert manifests == [] and f"is the manifest of {artifact.ref}" in damaged["word/copy"]
+    assert find_garbage(fresh, keep=0).refs == []
 
 
 def test_a_lock_dies_with_its_holder_and_its_token_tells_workers(store):
