@@ -93,7 +93,7 @@ def builtin_digests() -> dict[str, str]:
 
 @stage(
     "extract",
-    version=2,
+    version=3,
     libraries=(
         "trafilatura",
         "Resiliparse",
