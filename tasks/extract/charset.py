@@ -19,7 +19,7 @@ MAX_REPLACED_SHARE = 0.1  # of the non-ASCII bytes: a declared charset that fail
 FALLBACK = "cp1252"  # the standard's default for western locales
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
-_META = re.compile(rb"""<meta[^>]+?charset\s*=\s*["']?\s*([a-zA-Z0-9_.:\-]+)""", re.IGNORECASE)
+_META = re.compile(rb"""<meta[^>]+?charset\s*+=[\s"']*+([a-zA-Z0-9_.:\-]+)""", re.IGNORECASE)
 _XML = re.compile(rb"""^\s*<\?xml[^>]+?encoding\s*=\s*["']([a-zA-Z0-9_.:\-]+)""", re.IGNORECASE)
 _NO_CHARSETS = {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "utf-7"}
 _NON_ASCII = bytes(range(0x80, 0x100))

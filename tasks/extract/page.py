@@ -40,7 +40,7 @@ _ROBOTS_NAMES = {"robots", "ccbot"}  # the directives for everyone, and for Comm
 _CREATIVE_COMMONS = re.compile(
     r"^(?:https?:)?//(?:www\.)?creativecommons\.org/(?:licenses|publicdomain)/", re.IGNORECASE
 )
-_REL_LICENCE = re.compile(r"rel\s*=\s*[\"']?[a-z ]*license", re.IGNORECASE)
+_REL_LICENCE = re.compile(r"rel\s*+=\s*+[\"']?+[a-z ]*license", re.IGNORECASE)
 _FOOTER_LINKS = ".//footer//a[@href] | .//div[contains(@class, 'footer') or contains(@id, 'footer')]//a[@href]"
 
 

@@ -71,3 +71,8 @@ def test_labels_are_read_as_browsers_read_them() -> None:
     assert python_name(" UTF8 ") == "utf-8"
     for label in ("", "none", "rot13", "hex", "unicode_escape", "utf-7", "x" * 1000, "\0"):
         assert python_name(label) == ""
+
+
+def test_a_declaration_of_mere_blanks_is_not_searched_for_again_and_again() -> None:
+    head = b"<meta" * 300 + b" charset=" + b" " * 2_500
+    assert decode(head + b">" + GERMAN.encode()).source == "utf8"

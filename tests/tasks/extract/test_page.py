@@ -219,3 +219,8 @@ def test_an_author_with_escapes_of_half_characters_is_valid_unicode() -> None:
     author = extract_page(html_page(ENGLISH["tea"], head=head)).metadata.author
     author.encode("utf-8")
     assert author.startswith("Jane") and author.endswith("Doe")
+
+
+def test_a_link_of_mere_blanks_takes_no_longer_than_its_length() -> None:
+    assert page_module._REL_LICENCE.search("<a rel=" + " " * 400_000 + ">") is None
+    assert page_module._REL_LICENCE.search("<a rel = 'nofollow  License' href=x>")
