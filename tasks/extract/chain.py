@@ -60,7 +60,10 @@ class Chain:
     def place(self, stretch: Stretch) -> tuple[int, int]:
         """Offset and length of the members that hold a stretch."""
         first = max(0, bisect_right(self._begins, stretch.start) - 1)
-        after = bisect_left(self._begins, stretch.end, first + 1)
+        stop = stretch.end
+        if stretch.block is not None and not stretch.detail:  # more line ends than there have to be are no part of it
+            stop = min(stop, stretch.block[1] + len(self._grammar.tail))
+        after = bisect_left(self._begins, stop, first + 1)
         end = self._offsets[after] if after < len(self._offsets) else self.end
         return self._offsets[first], end - self._offsets[first]
 
@@ -111,4 +114,7 @@ class Chain:
         more = self.ahead
         if more.end is None or held + more.length > MAX_RECORD_BYTES or opens(more.data[:OPENING_BYTES]):
             return None
-        return None if complete and more.data[:1].strip(LINE_ENDS) else more
+        if complete:
+            rest = more.data[:OPENING_BYTES].lstrip(LINE_ENDS)
+            return None if rest and not opens(rest) else more
+        return more
