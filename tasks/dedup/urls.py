@@ -43,6 +43,8 @@ TRACKING_PREFIXES = ("utm_", "hsa_", "pk_", "piwik_", "matomo_")
 
 INDEX_FILE = re.compile(r"^(?:index|default)\.(?:html?|xhtml|php\d?|aspx?|jsp|cgi)$", re.IGNORECASE)
 DEFAULT_PORTS = {"http": 80, "https": 443, "ftp": 21}
+MAX_LABEL_CHARS = 253  # a whole name has no more; the encoding of other scripts takes quadratic time
+_DOTS = re.compile("[.\u3002\uff0e\uff61]")  # what IDNA takes for one (RFC 3490, 3.1)
 # A path parameter that Java servers append to the path: /page;jsessionid=0123
 _PATH_SESSION = re.compile(r";(?:jsessionid|phpsessid)=[^/;]*", re.IGNORECASE)
 # What RFC 3986 allows unescaped in a path segment and in a query, beyond letters, digits and "-._~".
@@ -75,6 +77,8 @@ def _host(host: str) -> str:
     name = host.lower().rstrip(".")
     if not name.isascii():
         try:
+            if max(map(len, _DOTS.split(name))) > MAX_LABEL_CHARS:
+                raise UnicodeError("label too long")
             name = name.encode("idna").decode("ascii")
         except UnicodeError:  # no registrable name, but still a name of its own
             name = quote(name)

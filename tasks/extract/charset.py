@@ -19,11 +19,12 @@ MAX_REPLACED_SHARE = 0.1  # of the non-ASCII bytes: a declared charset that fail
 FALLBACK = "cp1252"  # the standard's default for western locales
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
-_META = re.compile(rb"""<meta[^>]+?charset\s*=\s*["']?\s*([a-zA-Z0-9_.:\-]+)""", re.IGNORECASE)
+_META = re.compile(rb"""<meta[^>]+?charset\s*+=[\s"']*+([a-zA-Z0-9_.:\-]+)""", re.IGNORECASE)
 _XML = re.compile(rb"""^\s*<\?xml[^>]+?encoding\s*=\s*["']([a-zA-Z0-9_.:\-]+)""", re.IGNORECASE)
 _NO_CHARSETS = {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "utf-7"}
 _NON_ASCII = bytes(range(0x80, 0x100))
 _STATEFUL = {"iso2022_jp", "iso2022_kr", "hz"}  # their bytes are all ASCII, their text is not
+_WIDE = ("utf-16", "utf-32")
 # What a label means on the web is the largest of a family of encodings; Python's codecs are the strict small ones.
 _SUPERSETS = {
     "ascii": "cp1252",
@@ -61,11 +62,12 @@ def decode(data: bytes, http_charset: str = "") -> Decoding:
         if data.startswith(bom):
             return _decoded(data[len(bom) :], charset, "bom")
     declared: list[tuple[str, Source]] = [(http_charset, "http"), (_declared_in(data), "meta")]
-    candidates = [(name, source) for label, source in declared if (name := python_name(label))]
+    named = [(python_name(label), source) for label, source in declared]
+    candidates = [(name, source) for name, source in named if name and _is_possible(name, source, data)]
     n_high = _count_high(data)
     if not n_high:
         for name, source in candidates:
-            if name in _STATEFUL or (name.startswith("utf-16") and b"\0" in data):
+            if name in _STATEFUL or (name.startswith(_WIDE)):
                 return _decoded(data, name, source)
         if b"\0" not in data:
             return Decoding(data.decode("ascii"), "utf-8", "utf8", 0)
@@ -98,6 +100,15 @@ def python_name(label: str) -> str:
     if not info._is_text_encoding or info.name in _NO_CHARSETS:
         return ""
     return _SUPERSETS.get(info.name, info.name)
+
+
+def _is_possible(name: str, source: Source, data: bytes) -> bool:
+    """Whether a page can have the encoding it is said to have.
+
+    A declaration that was read as ASCII was not written in two or four bytes a character (WHATWG HTML, 13.2.3.2), and
+    such a page has a NUL in every tag.
+    """
+    return not name.startswith(_WIDE) or (source == "http" and b"\0" in data)
 
 
 def _declared_in(data: bytes) -> str:

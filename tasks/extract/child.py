@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from tasks.extract import page
-from tasks.extract.charset import decode
+from tasks.extract.charset import Decoding, decode
 from tasks.extract.gates import Skip
-from tasks.extract.page import well_formed
+from tasks.extract.page import Page
 from tasks.extract.params import ExtractParams
 from tasks.extract.plain import PlainTextGate
+from tasks.extract.wellformed import well_formed
 
 
 def page_worker(params: ExtractParams, language_model: Path | None = None) -> Callable[[bytes], bytes]:
@@ -39,29 +40,40 @@ def page_worker(params: ExtractParams, language_model: Path | None = None) -> Ca
     def work(message: bytes) -> bytes:
         head, _, body = message.partition(b"\n")
         about = json.loads(head)
-        answer: dict[str, Any]
         try:
             decoding = decode(body, about["charset"])
             if about["is_text"]:
                 found = (gate.judge(decoding.text) if gate else None) or page.given_page(decoding.text)
             else:
                 found = page.extract_page(decoding.text, about["captured_on"], options, url=about["url"], gate=gate)
+            return _encoded(_answer(found, decoding))
         except MemoryError:  # the sandbox's to answer
             raise
         except Exception as error:  # noqa: BLE001  one bad page is one skipped page; its type says why
-            found = Skip("extraction_error", f"{type(error).__name__}: {well_formed(str(error))}")
-        if isinstance(found, Skip):
-            answer = {"skip": [found.reason, found.detail]}
-        else:
-            answer = {
-                "page": asdict(found),
-                "charset": decoding.charset,
-                "charset_source": decoding.source,
-                "replaced": decoding.replaced,
-            }
-        return json.dumps(answer, ensure_ascii=False).encode()
+            detail = f"{type(error).__name__}: {well_formed(str(error))}"
+            return _encoded({"skip": ["extraction_error", detail]})
 
     return work
+
+
+def _answer(found: Page | Skip, decoding: Decoding) -> dict[str, Any]:
+    if isinstance(found, Skip):
+        return {"skip": [found.reason, found.detail]}
+    return {
+        "page": asdict(found),
+        "charset": decoding.charset,
+        "charset_source": decoding.source,
+        "replaced": decoding.replaced,
+    }
+
+
+def _encoded(answer: dict[str, Any]) -> bytes:
+    """The answer as JSON.
+
+    Raises:
+        UnicodeEncodeError: a string in it has a lone surrogate.
+    """
+    return json.dumps(answer, ensure_ascii=False).encode()
 
 
 def plain_text_gate(params: ExtractParams, language_model: Path | None = None) -> PlainTextGate | None:

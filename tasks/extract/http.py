@@ -15,6 +15,7 @@ MAX_CHUNK_LINE_BYTES = 64  # of a line that should have been a chunk's size
 _STATUS_LINE = re.compile(rb"^HTTP/\d(?:\.\d)? +(\d{3})(?: |\r|\n|$)")
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]{0,1024})?\r?\n")
 _NEXT_CHUNK = re.compile(rb"\r\n([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]{0,1024})?(?=\r\n)")
+_CHARSET = re.compile(r"charset\s*+=[\s\"']*+([^\s\"';,]+)", re.IGNORECASE)
 _LINE_END = re.compile(rb"\r?\n")
 
 
@@ -80,7 +81,7 @@ def media_type(value: str) -> str:
 
 def charset_of(value: str) -> str:
     """The charset parameter of a Content-Type; empty when there is none."""
-    found = re.search(r"charset\s*=\s*[\"']?\s*([^\s\"';,]+)", value, re.IGNORECASE)
+    found = _CHARSET.search(value)
     return found[1] if found else ""
 
 

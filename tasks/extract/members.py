@@ -48,7 +48,7 @@ class Buffer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A gzip member, with those that go on with it."""
+    """A gzip member."""
 
     data: bytes
     """Inflated; cut at some bytes more than `MAX_RECORD_BYTES`."""
@@ -114,28 +114,6 @@ def _before_error(data: Buffer, offset: int, end: int) -> bytes:
     return b"".join(pieces)
 
 
-def continued(
-    data: Buffer, member: Member, opens: Opens, is_complete: Callable[[bytes], bool], border: int
-) -> tuple[Member, Member | None]:
-    """A sound member with those that go on with it: some writers cut their gzip members elsewhere than at records.
-
-    Also returns the member after it, when it had to be read to know that it does not. From `border` on only as much is
-    read as has to be.
-
-    Args:
-        is_complete: whether bytes end with a whole record.
-    """
-    while member.end is not None and data[member.end : member.end + len(GZIP_MAGIC)] == GZIP_MAGIC:
-        if member.end >= border and opens_record(data, member.end, opens):
-            break
-        more = read_member(data, member.end)
-        long = member.length + more.length > MAX_RECORD_BYTES
-        if more.end is None or long or opens(more.data[:OPENING_BYTES]) or is_complete(member.data):
-            return member, more
-        member = Member(member.data + more.data, member.length + more.length, more.end)
-    return member, None
-
-
 def cut_at(data: Buffer, offset: int, end: int) -> bytes | None:
     """What the member at `offset` gives when another one at `end` cuts it off; None: its bytes are wrong, too."""
     if end - offset > MAX_RECORD_BYTES:
@@ -190,6 +168,19 @@ def next_member(data: Buffer, offset: int, opens: Opens, floor: int | None = Non
         offset = beyond
 
 
+def next_holding(data: Buffer, offset: int, end: int, holds: Callable[[Member], bool]) -> int | None:
+    """Offset of the first sound member in [offset, end) of which `holds` is true; None when there is none."""
+    while (offset := data.find(GZIP_MAGIC, offset, end)) >= 0:
+        member = read_member(data, offset)
+        if member.end is None or member.end > end:
+            offset += 1
+        elif holds(member):
+            return offset
+        else:
+            offset = member.end
+    return None
+
+
 def _end_of_encloser(data: Buffer, offset: int, opens: Opens, floor: int) -> int | None:
     """End of the member in whose body the one at `offset` lies: a page that is itself a `.warc.gz`. None: in no one's.
 
@@ -209,7 +200,7 @@ def _end_of_encloser(data: Buffer, offset: int, opens: Opens, floor: int) -> int
         return None
     earlier = data.find(GZIP_MAGIC, max(floor, offset - LOOK_BACK_BYTES), offset)
     while earlier >= 0:
-        end = _member_end(data, earlier, opens)
+        end = read_member(data, earlier).end  # it need not begin with a record: see `chain.py`
         if end is not None and end > offset:
             return end
         earlier = data.find(GZIP_MAGIC, end or earlier + 1, offset)

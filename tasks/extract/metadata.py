@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
+from tasks.extract.wellformed import well_formed
+
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
@@ -34,7 +36,9 @@ def page_metadata(tree: "HtmlElement", url: str, captured_on: str, search: Searc
         return Metadata()
     found = _searched(tree, url, captured_on) if search == "searched" else _declared(tree, url, captured_on)
     author, published_on = found
-    return Metadata(" ".join((author or "").split())[:MAX_AUTHOR_CHARS], _valid_date(published_on or "", captured_on))
+    # trafilatura reads "\\ud83d" in a name as an escape, and half a character comes out.
+    author = " ".join(well_formed(author or "").split())[:MAX_AUTHOR_CHARS]
+    return Metadata(author, _valid_date(published_on or "", captured_on))
 
 
 def _searched(tree: "HtmlElement", url: str, captured_on: str) -> tuple[str | None, str | None]:

@@ -16,6 +16,7 @@ from tasks.extract.gates import Skip
 from tasks.extract.metadata import Metadata, Search, page_metadata
 from tasks.extract.plain import main_text
 from tasks.extract.verbatim import Verbatim
+from tasks.extract.wellformed import well_formed
 
 if TYPE_CHECKING:
     from lxml.etree import XPath
@@ -39,7 +40,7 @@ _ROBOTS_NAMES = {"robots", "ccbot"}  # the directives for everyone, and for Comm
 _CREATIVE_COMMONS = re.compile(
     r"^(?:https?:)?//(?:www\.)?creativecommons\.org/(?:licenses|publicdomain)/", re.IGNORECASE
 )
-_REL_LICENCE = re.compile(r"rel\s*=\s*[\"']?[a-z ]*license", re.IGNORECASE)
+_REL_LICENCE = re.compile(r"rel\s*+=\s*+[\"']?+[a-z ]*license", re.IGNORECASE)
 _FOOTER_LINKS = ".//footer//a[@href] | .//div[contains(@class, 'footer') or contains(@id, 'footer')]//a[@href]"
 
 
@@ -223,13 +224,6 @@ def header_signals(robots: list[str], tdm_reservation: str) -> Signals:
             continue
         signals |= _robots(rest if colon else value)
     return signals
-
-
-def well_formed(text: str) -> str:
-    """The text without lone surrogates and NULs, which neither UTF-8 nor the readers of the text can hold."""
-    if text.isascii() and "\0" not in text:
-        return text
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "")
 
 
 def _robots(content: str) -> Signals:

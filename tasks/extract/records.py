@@ -14,11 +14,11 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from infra.stage.source import mapped
 from tasks.extract.arc import ARC
+from tasks.extract.chain import Chain
 from tasks.extract.grammar import Grammar
 from tasks.extract.members import (
     GZIP_MAGIC,
@@ -28,9 +28,9 @@ from tasks.extract.members import (
     Inflated,
     Member,
     OverBudget,
-    continued,
     cut_at,
     ends_with_size,
+    next_holding,
     next_member,
     opens_record,
     read_member,
@@ -143,13 +143,13 @@ def _compressed(data: Buffer, start: int, end: int, grammar: Grammar) -> Iterato
         if member is None and data[position : position + len(GZIP_MAGIC)] == GZIP_MAGIC:
             member = read_member(data, position)
         begins = member is not None and opens(member.data[:OPENING_BYTES])
-        if member is not None and begins and member.end is not None:
-            member, ahead = continued(data, member, opens, partial(_is_complete, grammar), end)
-        if member is not None and member.end is not None and (begins or _holds_record(member, grammar)):
-            yield from _in_member(data, position, member, grammar)
-            position = member.end
+        goes = begins or position == 0  # what a record's place alone is read from may begin within the one before
+        if member is not None and member.end is not None and (goes or _holds_record(member, grammar)):
+            chain = Chain(data, position, member, grammar, end)
+            yield from _in_chain(chain, position)
+            position, ahead = chain.end, chain.ahead
             continue
-        following = next_member(data, position + 1, opens, position)
+        following = _next_start(data, position + 1, grammar)
         if member is not None and begins:
             yield from _in_damaged_member(data, position, following, member, grammar)
         else:
@@ -157,10 +157,12 @@ def _compressed(data: Buffer, start: int, end: int, grammar: Grammar) -> Iterato
         position = following
 
 
-def _is_complete(grammar: Grammar, data: bytes) -> bool:
-    """Whether the last record in these bytes lacks nothing."""
-    *_, last = walk(data, 0, grammar)
-    return last.header is not None and not last.detail
+def _next_start(data: Buffer, offset: int, grammar: Grammar) -> int | None:
+    """Where reading can go on: at the next member that begins with a record, or holds one and is sound."""
+    following = next_member(data, offset, grammar.opens, offset - 1)
+    until = len(data) if following is None else following
+    holding = next_holding(data, offset, until, lambda member: _holds_record(member, grammar))
+    return following if holding is None else holding
 
 
 def _holds_record(member: Member, grammar: Grammar) -> bool:
@@ -168,14 +170,12 @@ def _holds_record(member: Member, grammar: Grammar) -> bool:
     return grammar.next_opening(member.data, 0) is not None
 
 
-def _in_member(data: Buffer, offset: int, member: Member, grammar: Grammar) -> Iterator[Record]:
-    length = (member.end or offset) - offset
-    content: Buffer = member.data if member.whole else Inflated(data, offset, member)
+def _in_chain(chain: Chain, offset: int) -> Iterator[Record]:
     try:
-        for stretch in walk(content, 0, grammar):
-            yield from _record(content, stretch, offset, length)
+        for stretch in chain.stretches():
+            yield from _record(chain.content, stretch, *chain.place(stretch))
     except OverBudget:
-        yield _lost(offset, length, LABYRINTH)
+        yield _lost(offset, chain.end - offset, LABYRINTH)
 
 
 def _in_damaged_member(

@@ -26,12 +26,13 @@ from tasks.extract.child import page_worker
 from tasks.extract.http import HttpResponse, charset_of, dechunk, decode_body, media_type
 from tasks.extract.lean import use_lean_trafilatura
 from tasks.extract.members import Buffer
-from tasks.extract.page import Signals, header_signals, well_formed
+from tasks.extract.page import Signals, header_signals
 from tasks.extract.params import ExtractParams
 from tasks.extract.payload import DESCRIBING_KINDS, REGISTERED_KINDS, Payload, payload_of
 from tasks.extract.provenance import digest_fits, doc_id, host_of, parse_date, site_of
 from tasks.extract.records import Record, part_borders, read_records
 from tasks.extract.sandbox import Answer, Sandbox
+from tasks.extract.wellformed import well_formed
 from tasks.filters.url import WORDS_FILE
 from tasks.language_model import FILE as LANGUAGE_MODEL_FILE
 from tasks.language_model import LanguageModel
@@ -93,7 +94,7 @@ def builtin_digests() -> dict[str, str]:
 
 @stage(
     "extract",
-    version=2,
+    version=3,
     libraries=(
         "trafilatura",
         "Resiliparse",

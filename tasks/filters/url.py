@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import pyarrow as pa
 
@@ -42,6 +42,7 @@ SIGNALS: tuple[pa.Field, ...] = (
     pa.field("url_list", pa.string()),  # the list that names the address, null for none
 )
 
+MAX_HOST_CHARS = 253  # of a name that the DNS can hold (RFC 1035, 2.3.4)
 MIN_SOFT_WORDS = 2  # RefinedWeb, appendix G.1; FineWeb and DCLM likewise
 WORDS_FILE = Path(__file__).with_name("url_words.txt")
 
@@ -89,9 +90,14 @@ def split_url(url: str) -> UrlParts | None:
 
 
 def ascii_host(host: str) -> str:
-    """A host name of other scripts in ASCII: UTS 46, as browsers do; where that refuses, label by label (RFC 3492)."""
+    """A host name of other scripts in ASCII: UTS 46, as browsers do; where that refuses, label by label (RFC 3492).
+
+    What is longer than a host name can be is percent-encoded: RFC 3492's encoding takes quadratic time.
+    """
     import idna
 
+    if len(host) > MAX_HOST_CHARS:
+        return quote(host.lower(), errors="surrogatepass")
     try:
         return idna.encode(host, uts46=True).decode("ascii").rstrip(".")
     except idna.IDNAError:  # an emoji, a label too long: no name that can be registered, but one that may have been met

@@ -52,3 +52,8 @@ def test_any_string_has_a_stable_canonical_form(host: str, path: str, query: str
     once = canonical_url(f"http://{host}/{path}?{query}")
     assert canonical_url(f"http://{host}/{path}?{query}") == once
     canonical_url(host + path + query)
+
+
+def test_a_host_that_no_name_can_be_is_percent_encoded() -> None:
+    host = "".join(chr(0x4E00 + k % 20_000) for k in range(60_000))
+    assert canonical_url(f"http://{host}.example/a").startswith("%E4%B8%80")

@@ -71,3 +71,17 @@ def test_labels_are_read_as_browsers_read_them() -> None:
     assert python_name(" UTF8 ") == "utf-8"
     for label in ("", "none", "rot13", "hex", "unicode_escape", "utf-7", "x" * 1000, "\0"):
         assert python_name(label) == ""
+
+
+def test_a_declaration_of_mere_blanks_is_not_searched_for_again_and_again() -> None:
+    head = b"<meta" * 300 + b" charset=" + b" " * 2_500
+    assert decode(head + b">" + GERMAN.encode()).source == "utf8"
+
+
+@pytest.mark.parametrize("label", ["utf-16", "unicode", "utf-16be", "utf-32"])
+def test_a_page_of_single_bytes_is_not_read_as_wide_characters(label: str) -> None:
+    page = f"<meta charset={label}>{GERMAN}"
+    for data, header in ((page.encode("latin-1"), ""), (GERMAN.encode("latin-1"), label)):
+        decoding = decode(data, header)
+        assert decoding.source == "detected"
+        assert decoding.text in (page, GERMAN)

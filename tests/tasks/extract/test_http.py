@@ -198,3 +198,9 @@ def test_content_type_is_taken_apart() -> None:
     assert charset_of('text/html; charset="UTF-8"') == "UTF-8"
     assert charset_of("text/html; Charset = koi8-r; x=y") == "koi8-r"
     assert charset_of("text/html") == ""
+
+
+def test_a_content_type_of_mere_blanks_takes_no_longer_than_its_length() -> None:
+    blanks = " " * 200_000
+    assert charset_of(f"text/html; charset={blanks};") == ""
+    assert charset_of(f"text/html; charset{blanks}=  'utf-8'") == "utf-8"

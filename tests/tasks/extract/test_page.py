@@ -5,7 +5,8 @@ import pytest
 from tasks.extract import page as page_module
 from tasks.extract.gates import Skip
 from tasks.extract.metadata import Metadata
-from tasks.extract.page import ExtractionOptions, Page, Signals, header_signals, well_formed
+from tasks.extract.page import ExtractionOptions, Page, Signals, header_signals
+from tasks.extract.wellformed import well_formed
 from tests.miniature import ENGLISH, NAVIGATION, html_page
 
 OPTIONS = ExtractionOptions()
@@ -211,3 +212,15 @@ def test_text_is_always_valid_unicode() -> None:
     text = extract_page(html_page(ENGLISH["tea"]).replace("camellia", "&#xD800;camellia\x00"), DAY, OPTIONS).text
     text.encode("utf-8")
     assert "camellia" in text and "\0" not in text
+
+
+def test_an_author_with_escapes_of_half_characters_is_valid_unicode() -> None:
+    head = r'<meta name="author" content="Jane \ud83d\ude00 Doe">'
+    author = extract_page(html_page(ENGLISH["tea"], head=head)).metadata.author
+    author.encode("utf-8")
+    assert author.startswith("Jane") and author.endswith("Doe")
+
+
+def test_a_link_of_mere_blanks_takes_no_longer_than_its_length() -> None:
+    assert page_module._REL_LICENCE.search("<a rel=" + " " * 400_000 + ">") is None
+    assert page_module._REL_LICENCE.search("<a rel = 'nofollow  License' href=x>")

@@ -1,6 +1,7 @@
 """Reading records of byte ranges: exact places, borders that lose nothing, damage that costs only what it hits."""
 
 import gzip
+import itertools
 import random
 import re
 import zlib
@@ -338,3 +339,54 @@ def test_a_range_is_read_without_the_rest_of_the_file(tmp_path: Path, name: str)
     beyond = [place for place in watched.asked if place[1] > 4096]
     assert max(stop for _, stop in beyond) < end + 3 * 65_536
     assert min(begin for begin, _ in beyond) >= (start if name.endswith(".gz") else start - RUN_UP_BYTES)
+
+
+def in_blocks(data: bytes, n_bytes: int) -> bytes:
+    """Compressed as bgzip does it: a member for every so many bytes, whatever they are, and an empty one at the end."""
+    return b"".join(gzip_member(data[at : at + n_bytes]) for at in range(0, len(data), n_bytes)) + gzip_member(b"")
+
+
+def contents(records: list[Record]) -> list[tuple[str | None, bytes | None, str | None]]:
+    return [(record.headers.get("warc-target-uri"), record.block, record.damage) for record in records]
+
+
+@pytest.mark.parametrize("n_bytes", [24, 64, 777, 65_280])
+def test_members_cut_at_every_so_many_bytes_give_every_record(tmp_path: Path, n_bytes: int) -> None:
+    plain = warcinfo_record("a") + b"".join(map(response_record, english_pages()))
+    path = tmp_path / "a.warc"
+    path.write_bytes(plain)
+    expected = contents(whole(path))
+    path = tmp_path / "a.warc.gz"
+    path.write_bytes(in_blocks(plain, n_bytes))
+    found = whole(path)
+    assert contents(found) == expected
+    assert in_parts(path, path.stat().st_size // 3) == found
+    for record in found:
+        piece = path.read_bytes()[record.offset : record.offset + record.length]
+        assert contents([record])[0] in contents(list(read_records(piece, 0, len(piece))))
+
+
+@pytest.mark.parametrize("shift", range(6))
+def test_a_member_may_end_anywhere_around_the_end_of_a_record(tmp_path: Path, shift: int) -> None:
+    records = list(map(response_record, english_pages()[:6]))
+    plain = b"".join(records)
+    ends = [sum(map(len, records[: k + 1])) + 1 - shift for k in range(5)]
+    cuts = [0, *ends, len(plain)]
+    path = tmp_path / "a.warc.gz"
+    path.write_bytes(b"".join(gzip_member(plain[a:b]) for a, b in itertools.pairwise(cuts)))
+    assert responses(whole(path)) == [page.url for page in english_pages()[:6]]
+    assert in_parts(path, 700) == whole(path)
+
+
+def test_damage_among_members_cut_elsewhere_costs_the_records_it_hits(tmp_path: Path) -> None:
+    pages = english_pages()
+    plain = b"".join(map(response_record, pages))
+    members_ = [gzip_member(plain[at : at + 1_000]) for at in range(0, len(plain), 1_000)]
+    hit = len(members_) // 2
+    members_[hit] = members_[hit][:200] + b"\xff" * 20 + members_[hit][220:]
+    path = tmp_path / "a.warc.gz"
+    path.write_bytes(b"".join(members_))
+    found = whole(path)
+    assert len(responses(found)) >= len(pages) - 3
+    assert any(record.damage for record in found)
+    assert in_parts(path, 900) == found

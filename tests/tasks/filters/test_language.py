@@ -20,6 +20,10 @@ def test_languages_are_told_apart_over_line_ends():
     assert all(0.65 < score <= 1 for score in scores)
 
 
+def test_the_models_own_word_for_the_end_of_a_line_ends_no_text():
+    assert identify_languages(["the </s> " + TEXTS["fr"], "</s>"])[0] == ["fr", None]
+
+
 def test_a_score_does_not_depend_on_the_other_texts():
     together = identify_languages(list(TEXTS.values()))
     alone = [identify_languages([text]) for text in TEXTS.values()]

@@ -150,3 +150,10 @@ def test_damaged_addresses_have_a_verdict_too():
     for url in ("http://[x/porn", "", "\ud800", "http://\ud800.com/\udfff", "http://a..b/", "http://%ff/", "//"):
         url_verdict(url, UrlLists.of_lines({"a": ["example.com/x"]}))
         url_signals(url)
+
+
+def test_a_host_that_no_name_can_be_is_percent_encoded():
+    host = "".join(chr(0x4E00 + k % 20_000) for k in range(60_000))
+    parts = split_url(f"http://{host}.example/a")
+    assert parts is not None and parts.host.startswith("%E4%B8%80") and parts.host.endswith(".example")
+    assert split_url(f"http://{'é' * 80}.example/").host.startswith("xn--")
