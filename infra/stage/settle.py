@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from infra.canonical import digest, file_sha256
+from infra.canonical import digest
 from infra.errors import SluiceError
+from infra.store.maintenance import damage
 from infra.store.manifest import FileEntry, Manifest
 from infra.store.store import MANIFEST, Store
 
@@ -72,24 +73,6 @@ def differing_files(old: Sequence[FileEntry], new: Sequence[FileEntry]) -> list[
 def refresh_name(version: str) -> str:
     """The staging folder of a refresh, beside that of the version itself."""
     return f"{version}.refresh"
-
-
-def damage(data: Path, files: Sequence[FileEntry], deep: bool = False) -> list[str]:
-    """Which of the listed files are not there as listed, one phrase each.
-
-    Args:
-        deep: read every byte and compare sha256, not only sizes.
-    """
-    found = []
-    for entry in files:
-        path = data / entry.path
-        if not path.is_file():
-            found.append(f"{entry.path} is missing")
-        elif path.stat().st_size != entry.bytes:
-            found.append(f"{entry.path} has {path.stat().st_size} bytes, not {entry.bytes}")
-        elif deep and file_sha256(path) != entry.sha256:
-            found.append(f"{entry.path} has other bytes than when it was committed")
-    return found
 
 
 def _some(names: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,7 +13,7 @@ from infra.canonical import digest, file_sha256
 from infra.errors import BadInput
 from infra.store.artifact import Artifact
 from infra.store.lock import is_held, needs_of_running
-from infra.store.manifest import Manifest, refs_of
+from infra.store.manifest import FileEntry, Manifest, refs_of
 from infra.store.store import MANIFEST, Store
 
 
@@ -56,24 +57,35 @@ def verify(artifact: Artifact, deep: bool = False) -> list[str]:
     problems = []
     if digest(manifest.key) != manifest.version:
         problems.append(f"{artifact.ref}: its key does not give its version; the manifest was edited")
-    listed = set()
-    for entry in manifest.files:
-        path = artifact.path / "data" / entry.path
-        listed.add(path)
-        if not path.is_file():
-            problems.append(f"{artifact.ref}: {entry.path} is missing")
-        elif path.stat().st_size != entry.bytes:
-            problems.append(f"{artifact.ref}: {entry.path} has {path.stat().st_size} bytes, not {entry.bytes}")
-        elif deep and file_sha256(path) != entry.sha256:
-            problems.append(f"{artifact.ref}: {entry.path} has other bytes than when it was committed")
-    for path in sorted((artifact.path / "data").rglob("*")):
+    data = artifact.path / "data"
+    problems += [f"{artifact.ref}: {what}" for what in damage(data, manifest.files, deep)]
+    listed = {data / entry.path for entry in manifest.files}
+    for path in sorted(data.rglob("*")):
         if path.is_file() and path not in listed:
-            problems.append(f"{artifact.ref}: {path.relative_to(artifact.path / 'data')} is not in the manifest")
+            problems.append(f"{artifact.ref}: {path.relative_to(data)} is not in the manifest")
     for ref in manifest.parent_refs():
         stage, _, version = ref.partition("/")
         if not artifact.store.exists(stage, version):
             problems.append(f"{artifact.ref}: its parent {ref} is gone")
     return problems
+
+
+def damage(data: Path, files: Iterable[FileEntry], deep: bool = False) -> list[str]:
+    """Which of the listed files are not in `data` as listed, one phrase each.
+
+    Args:
+        deep: read every byte and compare sha256, not only sizes.
+    """
+    found = []
+    for entry in files:
+        path = data / entry.path
+        if not path.is_file():
+            found.append(f"{entry.path} is missing")
+        elif path.stat().st_size != entry.bytes:
+            found.append(f"{entry.path} has {path.stat().st_size} bytes, not {entry.bytes}")
+        elif deep and file_sha256(path) != entry.sha256:
+            found.append(f"{entry.path} has other bytes than when it was committed")
+    return found
 
 
 def children(store: Store, ref: str) -> list[Manifest]:

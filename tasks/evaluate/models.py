@@ -1,12 +1,11 @@
 """The models to measure: what they were made from, and how they are loaded and asked."""
 
-import json
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from infra.store import Artifact
 from tasks.evaluate.answers import Generate
-from tasks.training import Model
+from tasks.training import Model, model_config
 
 if TYPE_CHECKING:
     from model.transformer import Transformer
@@ -46,9 +45,7 @@ def _line(model: Artifact) -> list[str]:
 
 def context_length(model: Model) -> int:
     """Tokens that a model can attend to."""
-    from model.config import ModelConfig
-
-    return ModelConfig.from_hf(json.loads((model.folder / "config.json").read_text(encoding="utf-8"))).max_seq_len
+    return model_config(model).max_seq_len
 
 
 def load(model: Model) -> "Transformer":
